@@ -1,0 +1,84 @@
+"""What every neural audio codec here offers, and the window a model asks the data module to cut."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Window:
+    """The passage a model trains on; the data module asks `trainer.lightning_module.window` for it.
+
+    All lengths are in audio samples at `sample_rate`; a token data module divides them by the
+    stream's hop. `streams` maps batch keys to the names of the token streams a model reads.
+    """
+
+    sample_rate: int
+    length: int
+    context: int = 0
+    align: int = 1  # a passage starts at a multiple of this
+    channels: int = 1
+    streams: dict[str, str] = field(default_factory=lambda: {"tokens": "tokens"})
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.length % self.align or self.context % self.align:
+            raise ValueError(
+                f"a window's length and context must be multiples of {self.align} samples, "
+                f"got length {self.length} and context {self.context}"
+            )
+
+
+class Codec(nn.Module, ABC):
+    """Turn audio into tokens and back.
+
+    `sample_rate` is in Hz, `hop` in samples a token; `codebook_size` counts the tokens, and
+    `fingerprint` is a hash of weights and settings: tokens are only ever read with the codec that
+    made them.
+    """
+
+    sample_rate: int
+    hop: int
+    codebook_size: int
+    stream_names: tuple[str, ...] = ("tokens",)
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str: ...
+
+    @abstractmethod
+    def encode(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] at `sample_rate`, mixed down to mono, to tokens [B, ceil(T / hop)]."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Decode tokens [B, L] to audio [B, 1, L * hop] in [-1, 1]."""
+
+    def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Encode audio [B, C, T] to each named stream of tokens [B, L]."""
+        unknown = sorted(set(names) - set(self.stream_names))
+        if unknown:
+            raise ValueError(f"this codec has streams {self.stream_names}, not {unknown}")
+        return {name: self.encode(audio) for name in names}
+
+
+class Frozen(nn.Module):
+    """Hold a pretrained module that moves with its owner but is never trained, averaged or saved."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        object.__setattr__(self, "module", module.eval().requires_grad_(False))  # not registered
+
+    def _apply(self, fn, recurse: bool = True) -> "Frozen":  # the road taken by .to() and the Trainer
+        self.module._apply(fn)
+        return super()._apply(fn, recurse)
+
+    def __deepcopy__(self, memo: dict) -> "Frozen":
+        return self  # weight averaging copies the owner; the codec stays one
+
+
+def mono(audio: Tensor) -> Tensor:
+    """Mix audio [B, C, T] down to [B, 1, T]."""
+    if audio.dim() != 3:
+        raise ValueError(f"audio must be [batch, channels, samples], got {list(audio.shape)}")
+    return audio.mean(dim=1, keepdim=True)
