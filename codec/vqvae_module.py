@@ -1,0 +1,113 @@
+"""Train Jukebox's VQ-VAE."""
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from codec.base import Window, mono
+from codec.vqvae import SAMPLE_RATE, VQVAE, VQVAEConfig
+from codec.vqvae_codebook import CodebookEMA, perplexity
+from codec.vqvae_loss import Bandwidth, reconstruction_loss
+
+
+class VQVAEModule(LightningModule):
+    """Train the chosen levels of the VQ-VAE; they share nothing, so each may have its own process.
+
+    `length` is in samples, `learning_rate` decays along a half cosine over `decay_steps` after
+    `warmup_steps`.
+    """
+
+    def __init__(
+        self,
+        levels: tuple[int, ...] = (0, 1, 2),
+        length: int = 16384,
+        learning_rate: float = 6e-4,
+        warmup_steps: int = 100,
+        decay_steps: int = 100_000,
+        commit: float = 0.02,
+        codebook_decay: float = 0.99,
+        revive_below: float = 0.05,
+        config: VQVAEConfig = VQVAEConfig(),  # noqa: B008 (frozen)
+    ):
+        super().__init__()
+        wrong = sorted(set(levels) - set(range(len(config.downs))))
+        if wrong or not levels:
+            raise ValueError(f"levels must be among 0 (finest) to {len(config.downs) - 1}, got {levels}")
+        self.save_hyperparameters()
+        self.vqvae = VQVAE(config)
+        self.averages = nn.ModuleDict(
+            {str(i): CodebookEMA(self.vqvae.codebook(i), codebook_decay, revive_below) for i in levels}
+        )
+        self.levels, self.commit = levels, commit
+        self.sample_rate = SAMPLE_RATE
+        self.window = Window(SAMPLE_RATE, length, align=config.hops[max(levels)])
+
+    def reconstruct(self, audio: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Audio [B, 1, T] through one level: output [B, 1, T], latents [B, D, L], codes [B, L]."""
+        codebook = self.vqvae.codebook(level)
+        latents = self.vqvae.encoders[level](audio)
+        average = self.averages[str(level)]
+        if not average.ready:
+            average.initialise(latents.transpose(1, 2).flatten(0, 1))
+        codes, _ = codebook.quantise(latents)
+        straight_through = latents + (codebook.look_up(codes) - latents).detach()
+        return self.vqvae.decoders[level](straight_through), latents, codes
+
+    def level_loss(self, audio: Tensor, level: int, stage: str) -> Tensor:
+        output, latents, codes = self.reconstruct(audio, level)
+        rounded = self.vqvae.codebook(level).look_up(codes).detach()
+        commitment = (latents - rounded).square().mean()
+        reconstruction = reconstruction_loss(output, audio, Bandwidth.of(audio))
+        vectors = latents.detach().transpose(1, 2).flatten(0, 1)  # [B * L, D]
+        if stage == "train":
+            average = self.averages[str(level)]
+            counts = average.update(vectors, codes.flatten())
+            self.log(f"train/revived_{level}", float(average.revive(vectors)))
+        else:
+            counts = torch.bincount(codes.flatten(), minlength=self.vqvae.config.codebook_size)
+        self.log(f"{stage}/reconstruction_{level}", reconstruction)
+        self.log(f"{stage}/perplexity_{level}", perplexity(counts.float()))
+        self.log(f"{stage}/codes_used_{level}", (counts > 0).float().sum())
+        return reconstruction + self.commit * commitment
+
+    def loss(self, batch: dict[str, Tensor], stage: str) -> Tensor:
+        audio = mono(batch["audio"])
+        losses = [self.level_loss(audio, level, stage) for level in self.levels]
+        loss = torch.stack(losses).sum()
+        self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=stage == "val")
+        return loss
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self.loss(batch, "train")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self.loss(batch, "val")
+
+    @torch.no_grad()
+    def demo(
+        self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Give the first passages of the batch and what each level makes of them."""
+        audio = mono(batch["audio"][:num_demos, :, :num_samples])
+        outputs = {f"level{i}": self.reconstruct(audio, i)[0].clamp(-1, 1) for i in self.levels}
+        return {"original": audio, **outputs}
+
+    def configure_optimizers(self) -> dict:
+        hparams = self.hparams
+        weights = [p for i in self.levels for p in self.level_parameters(i)]
+        optimizer = torch.optim.Adam(weights, lr=hparams.learning_rate, betas=(0.9, 0.99))
+        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=hparams.warmup_steps)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer, max(1, hparams.decay_steps - hparams.warmup_steps), hparams.learning_rate / 50
+        )
+        schedule = torch.optim.lr_scheduler.SequentialLR(
+            optimizer, [warmup, decay], [hparams.warmup_steps]
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def level_parameters(self, level: int) -> list[nn.Parameter]:
+        halves = (self.vqvae.encoders[level], self.vqvae.decoders[level])
+        return [parameter for half in halves for parameter in half.parameters()]
