@@ -1,0 +1,110 @@
+"""One level of Jukebox's VQ-VAE as a codec, with our own weights or OpenAI's."""
+
+import hashlib
+import pickle
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from codec.base import Codec
+from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
+
+EMBEDDED = Path(__file__).with_name("embedded.safetensors")
+LEFT_OUT = 3  # names shown of a long list
+
+
+class JukeboxCodec(Codec):
+    """Tokens of one level: 2 (coarsest, 344.5 tokens a second), 1 (1378) or 0 (5512).
+
+    Without a `path` it runs the weights that come with this project; `path` may be OpenAI's
+    `vqvae.pth.tar`, a checkpoint of `configs/vqvae.yaml`, or a safetensors file of the same names.
+    The stream `round_trip` holds this level's tokens of the audio after the level below.
+    """
+
+    def __init__(self, level: int = 2, path: str | None = None):
+        super().__init__()
+        if level not in range(len(HOPS)):
+            raise ValueError(f"level must be 0 (finest), 1 or 2 (coarsest), got {level}")
+        self.level, self.sample_rate, self.hop = level, SAMPLE_RATE, HOPS[level]
+        self.vqvae = VQVAE()
+        load_weights(self.vqvae, Path(path).expanduser() if path else EMBEDDED)
+        self.codebook_size = self.vqvae.config.codebook_size
+        self.stream_names = ("tokens",) if level == 2 else ("tokens", "round_trip")
+        self.eval().requires_grad_(False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash the level and every weight of all levels, since round trips read two of them."""
+        digest = hashlib.sha256(f"jukebox level {self.level}".encode())
+        for name, value in sorted(self.vqvae.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    @torch.no_grad()
+    def encode(self, audio: Tensor) -> Tensor:
+        return self.vqvae.encode(audio, self.level)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> Tensor:
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.codebook_size:
+            raise ValueError(
+                f"tokens must be 0 to {self.codebook_size - 1}, "
+                f"got {int(tokens.min())} to {int(tokens.max())}"
+            )
+        return self.vqvae.decode(tokens, self.level)
+
+    def round_trip(self, audio: Tensor) -> Tensor:
+        """Encode what the level below makes of audio [B, C, T]: tokens [B, L] of this level."""
+        below = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
+        return self.encode(below)[:, : -(-audio.shape[-1] // self.hop)]
+
+    def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        unknown = sorted(set(names) - set(self.stream_names))
+        if unknown:
+            raise ValueError(f"level {self.level} has streams {self.stream_names}, not {unknown}")
+        with torch.no_grad():
+            return {
+                name: self.encode(audio) if name == "tokens" else self.round_trip(audio)
+                for name in names
+            }
+
+
+def load_weights(vqvae: VQVAE, path: Path) -> None:
+    """Load a file of the VQ-VAE's weights, strictly; ValueError names what does not fit."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no codec weights at {path}: give --path a vqvae.pth.tar")
+    state = read_state(path)
+    wanted = vqvae.state_dict()
+    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    shapes = [
+        f"{name} {list(state[name].shape)} for {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    problems = [("missing", missing), ("unknown", extra), ("of another shape", shapes)]
+    texts = [f"{len(x)} {what} ({', '.join(x[:LEFT_OUT])})" for what, x in problems if x]
+    if texts:
+        raise ValueError(f"{path} does not hold this VQ-VAE: {'; '.join(texts)}")
+    vqvae.load_state_dict({name: value.float() for name, value in state.items()})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict by its bare names, without running code from the file."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        # OpenAI's file also holds its settings, a dict by another name
+        with torch.serialization.safe_globals([(dict, "jukebox.hparams.Hyperparams")]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} can't be read as a checkpoint of weights alone: {reason}") from error
+    state = content.get("model", content.get("state_dict", content))
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    if any(name.startswith("vqvae.") for name in state):  # a checkpoint of VQVAEModule
+        state = {n.removeprefix("vqvae."): v for n, v in state.items() if n.startswith("vqvae.")}
+    return state
