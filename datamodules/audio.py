@@ -1,0 +1,192 @@
+"""Audio files: find, probe, read and write. The only file here that touches them."""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, gcd
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+from torchaudio.transforms import Resample
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
+MP3_WARM_UP = 8 * 1152  # frames decoded and dropped: an mp3 frame leans on those before it
+
+
+class AudioError(ValueError):
+    """A file that can't be read as audio; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Info:
+    path: Path
+    sample_rate: int
+    channels: int
+    num_samples: int
+
+    def num_samples_at(self, sample_rate: int) -> int:
+        """Count the samples after resampling to another rate."""
+        return ceil(self.num_samples * sample_rate / self.sample_rate)
+
+
+def find(folder: str | Path) -> list[Path]:
+    """List the audio files under a folder, sorted; hidden ones are left out. A file lists itself."""
+    root = Path(folder).expanduser()
+    wanted = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
+    if root.is_file():
+        if root.suffix.lower() not in AUDIO_SUFFIXES:
+            raise ValueError(f"{root} is not an audio file {wanted}")
+        return [root]
+    if not root.is_dir():
+        raise FileNotFoundError(f"no such folder or audio file: {root}")
+    files = sorted(path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not files:
+        raise ValueError(f"no audio files in {root} {wanted}")
+    return files
+
+
+def _walk(root: Path) -> list[Path]:
+    found, seen = [], set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up the tree
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [Path(folder) / name for name in names if not name.startswith(".")]
+    return found
+
+
+def probe(path: str | Path) -> Info:
+    """Read a file's header; AudioError names a broken file and the reason."""
+    path = Path(path)
+    with _open(path) as file:
+        return Info(path, file.samplerate, file.channels, file.frames)
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such audio file: {path}")
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"{path} can't be read: {_reason(error)}") from error
+    if not 0 < file.frames < 2**40:  # libsndfile says 2**63 - 1 where it can't tell
+        file.close()
+        raise AudioError(f"{path} can't be read: it holds no samples or no usable length")
+    return file
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+
+
+def read(
+    path: str | Path,
+    start: int = 0,
+    length: int | None = None,
+    sample_rate: int | None = None,
+    channels: int | None = None,
+) -> Tensor:
+    """Read samples start to start + length, counted at `sample_rate`, to [C, T] float32.
+
+    Seeks, so the cost is that of the passage; a resampled passage equals that part of the
+    resampled file. Returns what exists: shorter than `length` at the file's end. Channels are
+    averaged to one, or one (or that average) is repeated.
+    """
+    path = Path(path)
+    if length is not None and length < 1:
+        raise ValueError(f"can't read {length} samples of {path}: the length must be at least 1")
+    with _open(path) as file:
+        target = sample_rate or file.samplerate
+        total = ceil(file.frames * target / file.samplerate)
+        if not 0 <= start < total:
+            raise ValueError(f"start {start} lies outside {path}, which has {total} samples")
+        stop = total if length is None else min(start + length, total)
+        if target == file.samplerate:
+            samples = _mix(_frames(file, path, start, stop), channels)
+        else:
+            samples = _resampled(file, path, start, stop, target, channels)
+    if not samples.shape[-1]:
+        raise AudioError(f"{path} ends before sample {start}: it is cut off")
+    if not samples.isfinite().all():
+        raise AudioError(f"{path} can't be used: it holds samples that are not finite")
+    return samples
+
+
+def _frames(file: soundfile.SoundFile, path: Path, start: int, stop: int) -> Tensor:
+    """Read frames start to stop, at the file's own rate, to [C, T]."""
+    warm_up = min(start, MP3_WARM_UP) if file.format == "MP3" else 0
+    try:
+        if start > warm_up:
+            file.seek(start - warm_up)
+        data = file.read(stop - start + warm_up, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"{path} can't be read: {_reason(error)}") from error
+    return torch.from_numpy(data[warm_up:].T.copy())
+
+
+def _mix(samples: Tensor, channels: int | None) -> Tensor:
+    if channels is None or channels == len(samples):
+        return samples
+    return samples.mean(dim=0, keepdim=True).repeat(channels, 1)
+
+
+def _resampled(
+    file: soundfile.SoundFile, path: Path, start: int, stop: int, rate: int, channels: int | None
+) -> Tensor:
+    """Resample the passage with a margin, from a place where both rates share a sample."""
+    divisor = gcd(file.samplerate, rate)
+    old, new = file.samplerate // divisor, rate // divisor
+    if old * new > 10_000_000:  # the filter bank would need gigabytes
+        raise AudioError(f"{path}: no resampling from {file.samplerate} to {rate} Hz, odd rates")
+    margin = ceil(7 * max(1, old / new)) + MARGIN
+    first = max(0, start // new - ceil(margin / old))  # in blocks of `old` in, `new` out
+    last = min(file.frames, ceil(stop / new) * old + margin)
+    samples = _mix(_frames(file, path, first * old, last), channels)
+    if not samples.shape[-1]:
+        return samples
+    return _resampler(old, new)(samples)[:, start - first * new : stop - first * new]
+
+
+@lru_cache(maxsize=16)
+def _resampler(old: int, new: int) -> Resample:
+    return Resample(old, new)
+
+
+def resample(samples: Tensor, old: int, new: int) -> Tensor:
+    """Resample audio [..., T] from one rate to another, on its device."""
+    if old == new:
+        return samples
+    divisor = gcd(old, new)
+    return _resampler(old // divisor, new // divisor).to(samples.device)(samples)
+
+
+def write(path: str | Path, samples: Tensor, sample_rate: int, format: str = "PCM16") -> None:
+    """Write samples [C, T] as .wav or .flac beside the place, then rename.
+
+    PCM16 clips to [-1, 1]; FLOAT (wav only) keeps every value.
+    """
+    path = Path(path)
+    container = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
+    if container is None:
+        raise ValueError(f"can't write {path}: the name must end in .wav or .flac")
+    if format not in ("PCM16", "FLOAT") or (format == "FLOAT" and container == "FLAC"):
+        raise ValueError(f"can't write {path} as {format}: PCM16, or FLOAT for .wav")
+    if samples.dim() != 2 or not samples.isfinite().all():
+        raise ValueError(f"audio must be finite [channels, samples], got {list(samples.shape)}")
+    samples = samples.detach().float().cpu()
+    if format == "PCM16":
+        samples = (samples.clamp(-1, 1) * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        subtype = "PCM_16" if format == "PCM16" else "FLOAT"
+        soundfile.write(temporary, samples.T.numpy(), sample_rate, subtype, format=container)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
