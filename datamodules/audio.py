@@ -33,7 +33,7 @@ class Info:
 
 
 def find(folder: str | Path) -> list[Path]:
-    """List the audio files under a folder, sorted; hidden ones are left out. A file lists itself."""
+    """List the audio files under a folder, sorted, without hidden ones; a file lists itself."""
     root = Path(folder).expanduser()
     wanted = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
     if root.is_file():
