@@ -14,6 +14,7 @@ from torchaudio.transforms import Resample
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
 MP3_WARM_UP = 8 * 1152  # frames decoded and dropped: an mp3 frame leans on those before it
+OGG_LAST_PAGE = 2**18  # a seek into the last Vorbis page (at most this long) lands beside its goal
 
 
 class AudioError(ValueError):
@@ -68,6 +69,13 @@ def probe(path: str | Path) -> Info:
         return Info(path, file.samplerate, file.channels, file.frames)
 
 
+def check(path: str | Path) -> Info:
+    """Probe a file and read its last tenth of a second, so that a cut-off file is found early."""
+    info = probe(path)
+    read(path, max(0, info.num_samples - info.sample_rate // 10))
+    return info
+
+
 def _open(path: Path) -> soundfile.SoundFile:
     if not path.is_file():
         raise FileNotFoundError(f"no such audio file: {path}")
@@ -120,7 +128,11 @@ def read(
 
 def _frames(file: soundfile.SoundFile, path: Path, start: int, stop: int) -> Tensor:
     """Read frames start to stop, at the file's own rate, to [C, T]."""
-    warm_up = min(start, MP3_WARM_UP) if file.format == "MP3" else 0
+    warm_up = 0
+    if file.format == "MP3":
+        warm_up = min(start, MP3_WARM_UP)
+    elif file.format == "OGG":
+        warm_up = max(0, start - max(0, file.frames - OGG_LAST_PAGE))
     try:
         if start > warm_up:
             file.seek(start - warm_up)

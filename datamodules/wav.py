@@ -1,0 +1,208 @@
+"""Crops of audio files as the model's window asks for them."""
+
+import logging
+import random
+from bisect import bisect_right
+from itertools import accumulate
+
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import DataLoader, Dataset
+
+from codec.base import Window
+from datamodules import audio
+from datamodules.demo_music import demo_music_folder, write_demo_music
+from datamodules.sampler import train_loader, val_loader
+from datamodules.tracks import Track, drop_short, say, scan, split
+
+log = logging.getLogger(__name__)
+ATTEMPTS = 8  # other crops tried when a file breaks in the middle
+
+
+class Augment:
+    """Random gain, swap of channels and change of sign, alike for a crop and its context."""
+
+    def __init__(self, gain_db: float = 0.0, channel_swap: float = 0.0, phase_invert: float = 0.0):
+        self.gain_db, self.channel_swap, self.phase_invert = gain_db, channel_swap, phase_invert
+
+    def __call__(self, samples: Tensor, draw: random.Random) -> Tensor:
+        """Change samples [C, T]; a gain stops where the peak would pass 1."""
+        gain = 10 ** (draw.uniform(-self.gain_db, self.gain_db) / 20)
+        if draw.random() < self.phase_invert:
+            samples = -samples
+        if draw.random() < self.channel_swap:
+            samples = samples.flip(0)
+        if gain > 1:
+            gain = min(gain, max(1.0, 1 / max(samples.abs().max().item(), 1e-9)))
+        return samples if gain == 1 else samples * gain
+
+
+class Slots:
+    """Cut tracks into window lengths, counted through: a track's share is its length."""
+
+    def __init__(self, tracks: list[Track], window: Window):
+        self.tracks, self.window = tracks, window
+        counts = [max(1, -(-len(track) // window.length)) for track in tracks]
+        self.ends = list(accumulate(counts))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def locate(self, slot: int) -> tuple[Track, int]:
+        """Find a slot's track and its number in there."""
+        index = bisect_right(self.ends, slot)
+        return self.tracks[index], slot - (self.ends[index - 1] if index else 0)
+
+    def starts(self, track: Track) -> range:
+        """List where a window may start: on the alignment, inside the track where that is possible."""
+        align = self.window.align
+        first = -(-track.start // align) * align
+        return range(first, max(first, track.stop - self.window.length) + 1, align)
+
+    def cut(self, track: Track, start: int) -> Tensor:
+        """Read context and window around start to [C, Tc + T], silence where there is nothing."""
+        window = self.window
+        begin, total = start - window.context, window.context + window.length
+        first = max(0, begin)
+        samples = audio.read(
+            track.path,
+            first,
+            min(start + window.length, max(track.stop, first + 1)) - first,
+            window.sample_rate,
+            window.channels,
+        )
+        missing = first - begin
+        return pad(samples, (missing, total - missing - samples.shape[-1]))
+
+    def example(self, samples: Tensor) -> dict[str, Tensor]:
+        """Part samples [C, Tc + T] into context and audio."""
+        context = self.window.context
+        if not context:
+            return {"audio": samples}
+        return {"audio": samples[:, context:], "context": samples[:, :context]}
+
+
+class RandomCrops(Dataset):
+    """Crops that depend on seed, epoch and index alone, so any worker cuts the same ones."""
+
+    def __init__(self, slots: Slots, num_crops: int | None, seed: int, augment: Augment):
+        self.slots, self.num_crops, self.seed, self.augment = slots, num_crops, seed, augment
+        self.reported: set[str] = set()
+
+    def __len__(self) -> int:
+        return self.num_crops or len(self.slots)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        epoch, index = key
+        for attempt in range(ATTEMPTS):
+            draw = random.Random(f"crop {self.seed} {epoch} {index} {attempt}")
+            anywhere = draw.randrange(len(self.slots))
+            slot = anywhere if self.num_crops or attempt else index
+            track, _ = self.slots.locate(slot)
+            try:
+                samples = self.slots.cut(track, draw.choice(self.slots.starts(track)))
+            except (ValueError, OSError) as error:
+                if track.name not in self.reported:
+                    log.warning("another crop is taken: %s", error)
+                self.reported.add(track.name)
+                continue
+            return self.slots.example(self.augment(samples, draw))
+        raise ValueError(f"{ATTEMPTS} crops in a row can't be read, the last of {track.path}")
+
+
+class FixedCrops(Dataset):
+    """Crops side by side, or `num_crops` of them evenly spread, always the same."""
+
+    def __init__(self, slots: Slots, num_crops: int | None):
+        self.slots = slots
+        self.num_crops = min(num_crops or len(slots), len(slots))
+
+    def __len__(self) -> int:
+        return self.num_crops
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        _, index = key
+        track, number = self.slots.locate(index * len(self.slots) // self.num_crops)
+        starts = self.slots.starts(track)
+        place = min(number * self.slots.window.length // starts.step, len(starts) - 1)
+        return self.slots.example(self.slots.cut(track, starts[place]))
+
+
+class WavDataModule(LightningDataModule):
+    """Deliver {"audio": [B, C, T], "context": [B, C, Tc]} as `module.window` asks.
+
+    `audio` is a folder or a file, demo music if None. Tracks are split by name, or `val_audio`
+    gives the validation tracks. Tracks shorter than a window are padded or skipped (`short`). An
+    epoch has `crops_per_epoch` random crops, or as many as cover the tracks once. Validation
+    takes at most `val_crops` fixed crops, or all if None. `gain_db` is the most by which
+    a crop gets louder or softer; `channel_swap` and `phase_invert` are probabilities.
+    """
+
+    def __init__(
+        self,
+        audio: str | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        val_fraction: float = 0.1,
+        val_audio: str | None = None,
+        short: str = "pad",
+        crops_per_epoch: int | None = None,
+        val_crops: int | None = 64,
+        seed: int = 0,
+        gain_db: float = 0.0,
+        channel_swap: float = 0.0,
+        phase_invert: float = 0.0,
+    ):
+        super().__init__()
+        if short not in ("pad", "skip"):
+            raise ValueError(f"short must be pad or skip, got {short}")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        for name, count in (("crops_per_epoch", crops_per_epoch), ("val_crops", val_crops)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1 (or null), got {count}")
+        self.audio, self.val_audio = audio, val_audio
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.val_fraction, self.short = val_fraction, short
+        self.crops_per_epoch, self.val_crops = crops_per_epoch, val_crops
+        self.augment = Augment(gain_db, channel_swap, phase_invert)
+        self.train_tracks: list[Track] = []
+        self.val_tracks: list[Track] = []
+
+    @property
+    def window(self) -> Window:
+        return self.trainer.lightning_module.window
+
+    def prepare_data(self) -> None:
+        """Make the demo music where no folder was given, once a machine."""
+        if self.audio is None:
+            folder = demo_music_folder()
+            say(logging.INFO, f"no audio folder given: using the demo music in {folder}")
+            write_demo_music(folder)
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.train_tracks:
+            return
+        tracks = scan(self.audio or demo_music_folder(), self.window)
+        if self.val_audio:
+            train, validation = tracks, scan(self.val_audio, self.window)
+        else:
+            train, validation = split(tracks, self.val_fraction, self.seed)
+        self.train_tracks = drop_short(train, self.window, self.short, "training")
+        if validation:
+            self.val_tracks = drop_short(validation, self.window, self.short, "validation")
+
+    def train_dataloader(self) -> DataLoader:
+        slots = Slots(self.train_tracks, self.window)
+        crops = RandomCrops(slots, self.crops_per_epoch, self.seed, self.augment)
+        return train_loader(crops, self.trainer, self.batch_size, self.num_workers, self.seed)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        if not self.val_tracks:
+            return []
+        crops = FixedCrops(Slots(self.val_tracks, self.window), self.val_crops)
+        return val_loader(crops, self.trainer, self.batch_size, self.num_workers)
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self.val_dataloader()
