@@ -1,0 +1,152 @@
+"""Audible demos while a model trains: files in the run's folder, and to the loggers that can."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from callbacks.spectrogram import write_spectrogram
+from datamodules import audio as audio_files
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One piece of demo audio [C, T], its spectrogram [H, W, 3], and their files."""
+
+    audio: Tensor
+    picture: np.ndarray
+    wav: Path
+    png: Path
+
+
+class Demo(Callback):
+    """Let the model make audio at validations, where its averaged weights are in place.
+
+    `pl_module.demo(batch, num_demos, num_samples, generator)` returns audio [B, C, T] by name;
+    `batch` is the first validation batch, and `generator` lies on the module's device. A demo is
+    made by one process while the others wait, leaves the random streams of training alone, and when
+    it fails, training goes on. With `every_n_steps`, a validation makes one only when that many
+    steps have passed since the last. Sanity checks and `fast_dev_run` make none.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int | None = None,
+        num_demos: int = 4,
+        seconds: float = 10.0,
+        seed: int = 0,
+    ):
+        if num_demos < 1 or seconds <= 0 or (every_n_steps is not None and every_n_steps < 1):
+            raise ValueError(
+                "num_demos, seconds and every_n_steps must be positive, "
+                f"got {num_demos}, {seconds} and {every_n_steps}"
+            )
+        self.every_n_steps = every_n_steps
+        self.num_demos = num_demos
+        self.seconds = seconds
+        self.seed = seed
+        self._last_step = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"last_step": self._last_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._last_step = state_dict["last_step"]
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        first = batch_idx == 0 and dataloader_idx == 0
+        if not first or trainer.sanity_checking or trainer.fast_dev_run or not self._due(trainer):
+            return
+        self._last_step = trainer.global_step
+        folder = run_folder(trainer) / "demos" / f"step_{trainer.global_step:08d}"
+        if trainer.is_global_zero:
+            with isolate_rng():  # restores nothing after an exception, so none may leave it
+                try:
+                    self._make(trainer, pl_module, batch, folder)
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    log.warning("demo at step %d failed: %s", trainer.global_step, reason)
+                    log.debug("where the demo failed", exc_info=True)
+        trainer.strategy.barrier("demo")
+
+    def _due(self, trainer: Trainer) -> bool:
+        if self.every_n_steps is None:
+            return True
+        return trainer.global_step - self._last_step >= self.every_n_steps
+
+    def _make(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, folder: Path
+    ) -> None:
+        generator = torch.Generator(pl_module.device).manual_seed(self.seed)
+        torch.manual_seed(self.seed)  # a draw that forgets the generator repeats all the same
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            demos = pl_module.demo(
+                batch,
+                num_demos=self.num_demos,
+                num_samples=round(self.seconds * pl_module.sample_rate),
+                generator=generator,
+            )
+        for name, audio in demos.items():
+            clips = write_clips(folder, name, audio, pl_module.sample_rate)
+            for logger in trainer.loggers if clips else []:
+                log_clips(logger, name, clips, pl_module.sample_rate, trainer.global_step)
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Find the folder of this run; every process must ask, for rank zero tells the others."""
+    folder = trainer.log_dir
+    if folder is None or os.path.abspath(folder) == os.getcwd():  # wandb's default is no choice
+        folder = trainer.default_root_dir
+    return Path(folder)
+
+
+def write_clips(folder: Path, name: str, audio: Tensor, sample_rate: int) -> list[Clip]:
+    """Write audio [B, C, T] as WAV and spectrogram PNG; leave out what is not finite."""
+    if audio.dim() != 3:
+        raise ValueError(f"demo {name!r} must be [batch, channels, samples], got {audio.shape}")
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = []
+    for index, clip in enumerate(audio.detach().float().cpu()):
+        wav, png = folder / f"{name}_{index}.wav", folder / f"{name}_{index}.png"
+        if not clip.isfinite().all():
+            log.warning("demo %s is not finite and was left out", wav)
+            continue
+        audio_files.write(wav, clip, sample_rate)
+        clips.append(Clip(clip, write_spectrogram(png, clip, sample_rate), wav, png))
+    return clips
+
+
+def log_clips(logger: Logger, name: str, clips: list[Clip], sample_rate: int, step: int) -> None:
+    """Send clips to a logger: audio and pictures where it takes them, the peak to any."""
+    peak = max(clip.audio.abs().max().item() for clip in clips)
+    logger.log_metrics({f"demo/{name}_peak": peak}, step=step)  # above 1 the file is clipped
+    tag = f"demo/{name}"
+    if isinstance(logger, WandbLogger):
+        rates = [sample_rate] * len(clips)
+        wavs, pngs = [str(clip.wav) for clip in clips], [str(clip.png) for clip in clips]
+        logger.log_audio(tag, wavs, step=step, sample_rate=rates)
+        logger.log_image(f"{tag}_spectrogram", pngs, step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        for index, clip in enumerate(clips):
+            mono = clip.audio.mean(0, keepdim=True).clamp(-1, 1)  # all that TensorBoard plays
+            logger.experiment.add_audio(f"{tag}_{index}", mono, step, sample_rate)
+            logger.experiment.add_image(
+                f"{tag}_{index}_spectrogram", clip.picture, step, dataformats="HWC"
+            )

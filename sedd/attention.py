@@ -1,0 +1,67 @@
+"""Attention with rotary positions, through PyTorch's fused kernels or the flash-attn package."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+try:
+    from flash_attn import flash_attn_func
+except ImportError:  # optional, CUDA only
+    flash_attn_func = None
+
+ATTENTIONS = ("auto", "sdpa", "flash")
+
+
+class Rotary(nn.Module):
+    """Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864)."""
+
+    def __init__(self, head_dim: int, base: float = 10000.0):
+        super().__init__()
+        self.head_dim = head_dim
+        self.base = base
+        self.register_buffer("inv_freq", self._frequencies())  # published checkpoints hold it
+
+    def _frequencies(self, device: torch.device | None = None) -> Tensor:
+        exponents = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device)
+        return self.base ** -(exponents / self.head_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the angles [L, D / 2] for x [B, L, ...].
+
+        Made anew in float32: a module cast to bfloat16 has rounded its buffer.
+        """
+        positions = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)
+        return torch.outer(positions, self._frequencies(x.device))
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotate the pairs (i, i + D / 2) of x [B, L, H, D] by angles [L, D / 2], in float32."""
+    cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # [L, 1, D / 2]
+    first, second = x.float().chunk(2, -1)
+    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+    return turned.to(x.dtype)
+
+
+def check_attention(attention: str) -> None:
+    """Refuse an unknown kernel, or flash-attn where it is not installed."""
+    if attention not in ATTENTIONS:
+        raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}")
+    if attention == "flash" and flash_attn_func is None:
+        raise ValueError(
+            "attention 'flash' needs the flash-attn package, which is not installed; "
+            "install the 'flash' extra or use attention 'auto'"
+        )
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, attention: str = "auto") -> Tensor:
+    """Attend from every position to all: q, k, v and the result are [B, L, H, D]."""
+    fits = flash_attn_func is not None and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16)
+    if attention == "flash" and not fits:
+        raise ValueError(
+            f"attention 'flash' needs float16 or bfloat16 tensors on a CUDA device, got {q.dtype} "
+            f"on {q.device}; train with precision bf16-mixed or use attention 'auto'"
+        )
+    if fits and attention != "sdpa":
+        return flash_attn_func(q, k, v)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # [B, H, L, D]
+    return scaled_dot_product_attention(q, k, v).transpose(1, 2)

@@ -1,0 +1,132 @@
+"""Train SEDD on the tokens of a codec (Lou et al. 2024, arXiv:2310.16834)."""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from codec.base import Codec, Frozen, Window
+from codec.jukebox import JukeboxCodec
+from sedd.ddit import DDiT
+from sedd.entropy import NGrams
+from sedd.graph import Absorb, Graph
+from sedd.noise import LogLinear, Noise
+from sedd.sampler import sample
+
+
+class SEDD(LightningModule):
+    """Score-entropy discrete diffusion of passages of `length` tokens.
+
+    `graph` and `net` are given what they depend on, the codec's number of tokens and the graph's
+    number of states. `demo_steps` counts the sampler's steps in demos.
+    """
+
+    def __init__(
+        self,
+        codec: Codec | None = None,
+        graph: Callable[[int], Graph] = Absorb,
+        noise: Noise = LogLinear(),  # noqa: B008 (frozen)
+        net: Callable[[int], DDiT] = DDiT,
+        length: int = 1024,
+        learning_rate: float = 3e-4,
+        warmup_steps: int = 2500,
+        weight_decay: float = 0.0,
+        sampling_eps: float = 1e-3,
+        demo_steps: int = 128,
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        codec = codec or JukeboxCodec()
+        self.frozen = Frozen(codec)
+        self.graph, self.noise = graph(codec.codebook_size), noise
+        self.net = net(self.graph.dim)
+        if compile:
+            self.net.compile()
+        self.sample_rate = codec.sample_rate
+        self.window = Window(codec.sample_rate, length * codec.hop, align=codec.hop)
+        self.val_ngrams = NGrams(codec.codebook_size)
+
+    @property
+    def codec(self) -> Codec:
+        return self.frozen.module
+
+    def tokens(self, batch: dict[str, Tensor]) -> Tensor:
+        """Look up the tokens [B, L] of a batch, or encode its audio."""
+        return batch["tokens"] if "tokens" in batch else self.codec.encode(batch["audio"])
+
+    def loss(self, tokens: Tensor, times: Tensor) -> Tensor:
+        """Diffusion-weighted score entropy of tokens [B, L] at times [B], in nats per token."""
+        sigma, rate = self.noise.sigma(times), self.noise.rate(times)
+        x_t = self.graph.perturb(tokens, sigma)
+        log_score = self.net(x_t, sigma)  # [B, L, V]
+        entropy = self.graph.score_entropy(log_score, sigma, x_t, tokens)  # [B, L]
+        return (rate[:, None] * entropy).mean()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        tokens = self.tokens(batch)
+        loss = self.loss(tokens, self.stratified_times(tokens))
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Bound the likelihood: `val/bits_per_token`, beside the tokens' own entropies."""
+        tokens = self.tokens(batch)
+        loss = self.loss(tokens, self.stratified_times(tokens))
+        bits = loss / torch.log(torch.tensor(2.0))
+        self.val_ngrams.update(tokens)
+        values = {
+            "val/loss": loss,
+            "val/bits_per_token": bits,
+            "val/bits_per_second": bits * self.sample_rate / self.codec.hop,
+        }
+        self.log_dict(values, batch_size=len(tokens), sync_dist=True, prog_bar=True)
+
+    def on_validation_epoch_end(self) -> None:
+        for name, bits in self.val_ngrams.bits().items():
+            self.log(f"val/{name}_bits_per_token", bits, sync_dist=True)
+        self.val_ngrams.reset()
+
+    def stratified_times(self, tokens: Tensor) -> Tensor:
+        """Draw times [B] in [sampling_eps, 1], one from each of as many equal slices.
+
+        The slices span the global batch: each process takes every world_size-th of them.
+        """
+        batch, ranks = len(tokens), self.trainer.world_size
+        slices = torch.arange(batch, device=self.device) * ranks + self.global_rank
+        times = (slices + torch.rand(batch, device=self.device)) / (batch * ranks)
+        eps = self.hparams.sampling_eps
+        return eps + (1 - eps) * times
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Log score [B, L, V] of tokens [B, L] at total noise [B]."""
+        return self.net(x, sigma)
+
+    @torch.no_grad()
+    def demo(
+        self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Sample passages [B, 1, T], at most one training length long, and decode real ones."""
+        tokens = self.tokens(batch)[:num_demos]
+        length = max(1, min(num_samples // self.codec.hop, tokens.shape[1]))
+        sampled = sample(
+            self.score,
+            self.graph,
+            self.noise,
+            shape=(num_demos, length),
+            steps=self.hparams.demo_steps,
+            generator=generator,
+            device=self.device,
+        )
+        return {"sample": self.codec.decode(sampled), "real": self.codec.decode(tokens[:, :length])}
+
+    def configure_optimizers(self) -> dict:
+        hparams = self.hparams
+        optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=hparams.learning_rate, weight_decay=hparams.weight_decay
+        )
+        warmup = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / max(1, hparams.warmup_steps))
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
