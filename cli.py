@@ -1,13 +1,15 @@
 """The command line: python cli.py COMMAND --help."""
 
+import logging
 import os
 import sys
+from pathlib import Path
 
 USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
 
   fit        train a model:        --config configs/sedd_absorb.yaml [--data.audio DIR]
-  validate   its validation loss:  --config FILE --ckpt_path PATH
-  test       the same as validate, on the test data
+  validate   measure a checkpoint: --config FILE --ckpt_path PATH
+  test       the same, Lightning's test loop
   predict    run Lightning's predict loop
   encode     turn a folder of music into tokens that training reads
   sample     generate audio from a checkpoint, or continue and repair a file
@@ -23,37 +25,160 @@ def main(args: list[str] | None = None) -> int:
         return 0 if args else 2
     command = args[0]
     if command not in (*TRAINER, "encode", "sample"):
-        return mistake(f"unknown command {command!r}: give one of fit, encode, sample, …", USAGE)
+        return mistake(f"unknown command {command!r}\n{USAGE}")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        run(command, args)
+        train(args) if command in TRAINER else run(command, args[1:])
     except (ValueError, OSError) as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
-        return mistake(str(error), "(MUSIC_TRACEBACK=1 shows where)")
+        return mistake(f"{error}\n(MUSIC_TRACEBACK=1 shows where this came from)")
     except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
         return 130
     return 0
 
 
-def run(command: str, args: list[str]) -> None:
-    """Import what the command needs, and no more, and call it."""
-    if command in TRAINER:
-        from commands.train import train
+def mistake(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
 
-        train(args)
-        return
+
+def run(command: str, args: list[str]) -> None:
     from jsonargparse import auto_cli
 
-    if command == "encode":
-        from commands.encode import encode as function
-    else:
-        from commands.sample import sample as function
-    auto_cli(function, args=args[1:], prog=f"cli.py {command}")
+    auto_cli({"encode": encode, "sample": sample}[command], args=args, prog=f"cli.py {command}")
 
 
-def mistake(message: str, hint: str) -> int:
-    print(f"error: {message}\n{hint}", file=sys.stderr)
-    return 2
+def train(args: list[str]) -> None:
+    """Run LightningCLI in subclass mode; the model and the data come from --config."""
+    if not {"-h", "--help"} & set(args):
+        go_offline_without_account()
+    from lightning.pytorch import LightningDataModule, LightningModule
+    from lightning.pytorch.cli import LightningCLI
+
+    LightningCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        save_config_kwargs={"overwrite": True},
+        # our samplers already give each process its share
+        trainer_defaults={"use_distributed_sampler": False, "default_root_dir": "runs"},
+        args=args,
+    )
+
+
+def go_offline_without_account() -> None:
+    """Keep wandb from asking for an account: without one, runs are kept on disk."""
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    known = os.environ.get("WANDB_API_KEY") or (
+        netrc.is_file() and "wandb" in netrc.read_text(errors="ignore")
+    )
+    if not known and "WANDB_MODE" not in os.environ:
+        os.environ["WANDB_MODE"] = "offline"
+        print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
+
+
+def encode(
+    audio: str,
+    out: str | None = None,
+    level: int = 2,
+    codec_path: str | None = None,
+    accelerator: str = "auto",
+    devices: str = "auto",
+    num_nodes: int = 1,
+    num_workers: int = 1,
+) -> None:
+    """Encode a folder of music to tokens; run it again to go on, or after files have changed.
+
+    Args:
+        audio: a folder, searched with all its folders, or one file
+        out: the token store's folder; the default is the one that fit looks for
+        level: the codec's level, 2 (coarsest), 1 or 0
+        codec_path: OpenAI's vqvae.pth.tar or other weights of the codec
+        accelerator: Lightning's accelerator
+        devices: how many devices share the work
+        num_nodes: how many machines share the work
+        num_workers: processes that read files, for each device
+    """
+    from lightning.pytorch import Trainer
+    from torch.utils.data import DataLoader
+
+    from codec.jukebox import JukeboxCodec
+    from datamodules.encode import EncodeModule, Job, Tracks
+
+    codec = JukeboxCodec(level, codec_path)
+    job = Job.of(audio, codec, codec.stream_names, Path(out) if out else None)
+    todo = job.todo
+    print(f"{len(todo)} of {len(job.keys)} tracks to encode, into {job.store.folder}")
+    if todo:
+        trainer = Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        loader = DataLoader(
+            Tracks(todo, codec.sample_rate), batch_size=None, num_workers=num_workers
+        )
+        trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
+    job.finish()
+
+
+def sample(
+    checkpoint: str,
+    out: str = "samples",
+    seconds: float = 10.0,
+    count: int = 4,
+    sampler: str = "analytic",
+    steps: int = 128,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 4,
+    prompt: str | None = None,
+    regenerate: tuple[float, float] | None = None,
+    accelerator: str = "auto",
+) -> None:
+    """Generate audio from a checkpoint, to OUT/sample_0.wav and so on.
+
+    Args:
+        checkpoint: a checkpoint of fit; its averaged weights are used
+        out: the folder that gets the WAV files and their spectrograms
+        seconds: length of each file
+        count: how many files
+        sampler: analytic, euler or first_hitting (absorb only)
+        steps: the sampler's steps; for first_hitting at most this many network calls
+        temperature: below 1 keeps to likelier tokens
+        top_p: draw from the likeliest tokens that together have this probability
+        seed: the same seed gives the same audio
+        batch_size: how many files are generated at once
+        prompt: a music file to continue, or to repair with --regenerate
+        regenerate: start and end in seconds of the part of the prompt to make anew
+        accelerator: auto, cpu, gpu, …
+    """
+    from sedd.generate import generate_files
+
+    generate_files(
+        load_module(checkpoint, accelerator), Path(out), seconds, count, sampler, steps,
+        temperature, top_p, seed, batch_size, prompt, regenerate,
+    )  # fmt: skip
+
+
+def load_module(checkpoint: str, accelerator: str):
+    """Rebuild a model from its checkpoint alone, on the accelerator's first device."""
+    from lightning.pytorch import LightningModule, Trainer
+
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    trainer = Trainer(accelerator=accelerator, devices=1, logger=False, barebones=True)
+    module = LightningModule.load_from_checkpoint(path, map_location="cpu")
+    return module.to(trainer.strategy.root_device).eval()
 
 
 if __name__ == "__main__":

@@ -72,9 +72,7 @@ class BestCheckpoint(RunCheckpoint):
     """Keep `best.ckpt`, the one with the lowest (or highest) monitored value at a validation."""
 
     def __init__(self, monitor: str = "val/loss", mode: str = "min"):
-        super().__init__(
-            filename="best", monitor=monitor, mode=mode, save_on_train_epoch_end=False
-        )
+        super().__init__(filename="best", monitor=monitor, mode=mode, save_on_train_epoch_end=False)
 
 
 class StepCheckpoint(RunCheckpoint):

@@ -119,7 +119,15 @@ class TokenStore:
         return len(dropped)
 
     def source(self, key: str) -> str:
-        return json.loads((self.folder / "tracks" / key / "track.json").read_text())["source"]
+        """Give the place of a track's file under the folder that was encoded."""
+        return self.track(key)["source"]
+
+    def length(self, key: str) -> int:
+        """Count a track's tokens."""
+        return self.track(key)["length"]
+
+    def track(self, key: str) -> dict:
+        return json.loads((self.folder / "tracks" / key / "track.json").read_text())
 
     def array(self, key: str, stream: str) -> np.ndarray:
         """Map one track's stream [L] into memory."""

@@ -3,6 +3,7 @@
 import logging
 import random
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from lightning.pytorch import LightningDataModule
@@ -17,7 +18,7 @@ from datamodules.sampler import train_loader, val_loader
 from datamodules.tracks import Track, drop_short, say, scan, split
 
 log = logging.getLogger(__name__)
-ATTEMPTS = 8  # other crops tried when a file breaks in the middle
+ATTEMPTS = 8  # crops tried in place of one whose file is broken there
 
 
 class Augment:
@@ -45,6 +46,7 @@ class Slots:
         self.tracks, self.window = tracks, window
         counts = [max(1, -(-len(track) // window.length)) for track in tracks]
         self.ends = list(accumulate(counts))
+        self.reported: set[str] = set()
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -55,9 +57,11 @@ class Slots:
         return self.tracks[index], slot - (self.ends[index - 1] if index else 0)
 
     def starts(self, track: Track) -> range:
-        """List where a window may start: on the alignment, inside the track where that is possible."""
+        """List where a window may start: on the alignment, inside the track where it can be."""
         align = self.window.align
         first = -(-track.start // align) * align
+        if first >= track.stop:
+            first -= align
         return range(first, max(first, track.stop - self.window.length) + 1, align)
 
     def cut(self, track: Track, start: int) -> Tensor:
@@ -75,6 +79,17 @@ class Slots:
         missing = first - begin
         return pad(samples, (missing, total - missing - samples.shape[-1]))
 
+    def first_readable(self, places: Iterable[tuple[Track, int]]) -> Tensor:
+        """Cut at the first place (track, start) that can be read; name each bad file once."""
+        for track, start in places:
+            try:
+                return self.cut(track, start)
+            except (ValueError, OSError) as error:
+                if track.name not in self.reported:
+                    log.warning("another crop is taken: %s", error)
+                self.reported.add(track.name)
+        raise ValueError(f"{ATTEMPTS} crops in a row can't be read, the last of {track.path}")
+
     def example(self, samples: Tensor) -> dict[str, Tensor]:
         """Part samples [C, Tc + T] into context and audio."""
         context = self.window.context
@@ -88,27 +103,22 @@ class RandomCrops(Dataset):
 
     def __init__(self, slots: Slots, num_crops: int | None, seed: int, augment: Augment):
         self.slots, self.num_crops, self.seed, self.augment = slots, num_crops, seed, augment
-        self.reported: set[str] = set()
 
     def __len__(self) -> int:
         return self.num_crops or len(self.slots)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        epoch, index = key
+        draw = random.Random("crop {} {} {}".format(self.seed, *key))
+        augment_draw = random.Random(draw.random())
+        samples = self.slots.first_readable(self._places(key[1], draw))
+        return self.slots.example(self.augment(samples, augment_draw))
+
+    def _places(self, index: int, draw: random.Random) -> Iterator[tuple[Track, int]]:
         for attempt in range(ATTEMPTS):
-            draw = random.Random(f"crop {self.seed} {epoch} {index} {attempt}")
-            anywhere = draw.randrange(len(self.slots))
-            slot = anywhere if self.num_crops or attempt else index
+            anywhere = self.num_crops is not None or attempt > 0
+            slot = draw.randrange(len(self.slots)) if anywhere else index
             track, _ = self.slots.locate(slot)
-            try:
-                samples = self.slots.cut(track, draw.choice(self.slots.starts(track)))
-            except (ValueError, OSError) as error:
-                if track.name not in self.reported:
-                    log.warning("another crop is taken: %s", error)
-                self.reported.add(track.name)
-                continue
-            return self.slots.example(self.augment(samples, draw))
-        raise ValueError(f"{ATTEMPTS} crops in a row can't be read, the last of {track.path}")
+            yield track, draw.choice(self.slots.starts(track))
 
 
 class FixedCrops(Dataset):
@@ -122,11 +132,17 @@ class FixedCrops(Dataset):
         return self.num_crops
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        _, index = key
-        track, number = self.slots.locate(index * len(self.slots) // self.num_crops)
-        starts = self.slots.starts(track)
-        place = min(number * self.slots.window.length // starts.step, len(starts) - 1)
-        return self.slots.example(self.slots.cut(track, starts[place]))
+        slot = key[1] * len(self.slots) // self.num_crops
+        return self.slots.example(self.slots.first_readable(self._places(slot)))
+
+    def _places(self, slot: int) -> Iterator[tuple[Track, int]]:
+        for attempt in range(ATTEMPTS):
+            track, number = self.slots.locate((slot + attempt) % len(self.slots))
+            starts = self.slots.starts(track)
+            yield (
+                track,
+                starts[min(number * self.slots.window.length // starts.step, len(starts) - 1)],
+            )
 
 
 class WavDataModule(LightningDataModule):
@@ -169,6 +185,7 @@ class WavDataModule(LightningDataModule):
         self.augment = Augment(gain_db, channel_swap, phase_invert)
         self.train_tracks: list[Track] = []
         self.val_tracks: list[Track] = []
+        self._scanned: Window | None = None
 
     @property
     def window(self) -> Window:
@@ -182,7 +199,7 @@ class WavDataModule(LightningDataModule):
             write_demo_music(folder)
 
     def setup(self, stage: str | None = None) -> None:
-        if self.train_tracks:
+        if self._scanned == self.window:
             return
         tracks = scan(self.audio or demo_music_folder(), self.window)
         if self.val_audio:
@@ -192,6 +209,7 @@ class WavDataModule(LightningDataModule):
         self.train_tracks = drop_short(train, self.window, self.short, "training")
         if validation:
             self.val_tracks = drop_short(validation, self.window, self.short, "validation")
+        self._scanned = self.window
 
     def train_dataloader(self) -> DataLoader:
         slots = Slots(self.train_tracks, self.window)

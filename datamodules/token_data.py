@@ -1,0 +1,168 @@
+"""Windows of stored tokens, at random offsets within tracks."""
+
+import logging
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from codec.base import Codec, Window
+from datamodules.demo_music import demo_music_folder, write_demo_music
+from datamodules.encode import Job, Tracks
+from datamodules.sampler import train_loader, val_loader
+from datamodules.tokens import Header, TokenStore, window_of
+from datamodules.tracks import Track, drop_short, say, split
+from datamodules.wav import FixedCrops, RandomCrops, Slots
+
+
+class TokenSlots(Slots):
+    """Cut windows of tokens; `silence` [Lc] stands in where the context begins before the track."""
+
+    def __init__(
+        self,
+        tracks: list[Track],
+        window: Window,
+        store: TokenStore,
+        streams: dict[str, str],
+        silence: Tensor,
+    ):
+        super().__init__(tracks, window)
+        self.store, self.streams, self.silence = store, streams, silence
+
+    def cut(self, track: Track, start: int) -> dict[str, Tensor]:
+        window = self.window
+        example = {}
+        for key, stream in self.streams.items():
+            array = self.store.array(track.path.name, stream)
+            tokens = window_of(array, start, min(window.length, track.stop - start))
+            # a track shorter than a window is repeated
+            example[key] = tokens.repeat(-(-window.length // len(tokens)))[: window.length]
+        if window.context:
+            before = window_of(array, max(0, start - window.context), min(start, window.context))
+            missing = window.context - len(before)
+            example["context"] = torch.cat([self.silence[:missing], before])
+        return example
+
+    def example(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
+        return samples
+
+
+def unchanged(tokens: dict[str, Tensor], draw: object) -> dict[str, Tensor]:
+    """Leave tokens as they are, where audio would be augmented."""
+    return tokens
+
+
+class TokenDataModule(LightningDataModule):
+    """Deliver {"tokens": [B, L], …} for the streams and the context that `module.window` names.
+
+    `tokens` is a store that `encode` made. Without one, the music in `audio` (demo music if None)
+    is encoded first, on one process, and the result is used again the next time; changed and new
+    files are encoded, and those that are gone are dropped. Tracks are split by name, and tracks
+    shorter than a window are repeated (`short` = pad) or skipped. An epoch has
+    `windows_per_epoch` windows, or as many as cover the tracks once.
+    """
+
+    def __init__(
+        self,
+        audio: str | None = None,
+        tokens: str | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        val_fraction: float = 0.1,
+        short: str = "pad",
+        windows_per_epoch: int | None = None,
+        val_windows: int | None = 64,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if short not in ("pad", "skip"):
+            raise ValueError(f"short must be pad or skip, got {short}")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        self.audio, self.tokens = audio, tokens
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.val_fraction, self.short = val_fraction, short
+        self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
+
+    @property
+    def codec(self) -> Codec:
+        return self.trainer.lightning_module.codec
+
+    @cached_property
+    def window(self) -> Window:
+        """The model's window, counted in tokens."""
+        window, hop = self.trainer.lightning_module.window, self.codec.hop
+        if window.length % hop or window.context % hop:
+            raise ValueError(f"a window of tokens must be a multiple of the hop, {hop} samples")
+        return Window(window.sample_rate, window.length // hop, window.context // hop)
+
+    @property
+    def streams(self) -> dict[str, str]:
+        return self.trainer.lightning_module.window.streams
+
+    def job(self) -> Job:
+        names = tuple(sorted(set(self.streams.values())))
+        return Job.of(self.audio or demo_music_folder(), self.codec, names, None)
+
+    def prepare_data(self) -> None:
+        """Encode what has no tokens yet."""
+        if self.tokens:
+            return
+        if self.audio is None:
+            say(logging.INFO, f"no audio folder given: using demo music in {demo_music_folder()}")
+            write_demo_music(demo_music_folder())
+        job, codec = self.job(), self.codec
+        if todo := job.todo:
+            device = self.trainer.strategy.root_device
+            codec.to(device)
+            tracks = Tracks(todo, codec.sample_rate)
+            for path, samples in tqdm(tracks, desc="encoding", unit="track", total=len(tracks)):
+                job.encode(codec, Path(path), samples if isinstance(samples, str) else samples.to(device))
+        job.finish()
+        say(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
+
+    def setup(self, stage: str | None = None) -> None:
+        names = tuple(sorted(set(self.streams.values())))
+        if self.tokens:
+            self.store = TokenStore.open(Path(self.tokens).expanduser())
+            self.store.check(Header.of(self.codec, names))
+        else:
+            self.store = self.job().store
+        tracks = [
+            Track(Path(key), self.store.source(key), 0, self.store.length(key))
+            for key in self.store.keys()
+        ]
+        if not tracks:
+            raise ValueError(f"the token store {self.store.folder} holds no tracks: encode again")
+        train, validation = split(tracks, self.val_fraction, self.seed)
+        self.train_tracks = drop_short(train, self.window, self.short, "training")
+        self.val_tracks = validation
+        if validation:
+            self.val_tracks = drop_short(validation, self.window, self.short, "validation")
+
+    def slots(self, tracks: list[Track]) -> TokenSlots:
+        silence = torch.zeros(0, dtype=torch.long)
+        if self.window.context:
+            quiet = torch.zeros(1, 1, self.window.context * self.codec.hop)
+            device = next(self.codec.parameters()).device
+            silence = self.codec.encode(quiet.to(device))[0].cpu()
+        return TokenSlots(tracks, self.window, self.store, self.streams, silence)
+
+    def train_dataloader(self) -> DataLoader:
+        windows = RandomCrops(
+            self.slots(self.train_tracks), self.windows_per_epoch, self.seed, unchanged
+        )
+        return train_loader(windows, self.trainer, self.batch_size, self.num_workers, self.seed)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        if not self.val_tracks:
+            return []
+        windows = FixedCrops(self.slots(self.val_tracks), self.val_windows)
+        return val_loader(windows, self.trainer, self.batch_size, self.num_workers)
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self.val_dataloader()
