@@ -1,8 +1,8 @@
-"""Data order as a function of (seed, epoch), so that a resumed run goes on at the next batch."""
+"""Data order as a function of seed and batches done: a resumed run goes on at the next batch."""
 
 import logging
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 
 import torch
 from lightning.pytorch import Trainer
@@ -15,7 +15,8 @@ class ResumableSampler(Sampler[tuple[int, int]]):
     """Yield (epoch, index) pairs; a dataset draws its crop from them and its seed alone.
 
     Each rank takes every `world_size`-th example of the same order; the order wraps around so that
-    all ranks have equally many. Without shuffle every epoch is epoch 0, in order.
+    all ranks have equally many. Without shuffle every epoch is epoch 0, in order. `position` says,
+    whenever an iteration begins, at which epoch and after how many of this rank's examples.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class ResumableSampler(Sampler[tuple[int, int]]):
         rank: int = 0,
         world_size: int = 1,
         shuffle: bool = True,
+        position: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ):
         if num_examples < 1 or not 0 <= rank < world_size:
             raise ValueError(
@@ -33,27 +35,15 @@ class ResumableSampler(Sampler[tuple[int, int]]):
             )
         self.num_examples, self.seed, self.shuffle = num_examples, seed, shuffle
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self._resumed, self._consumed = 0, 0
+        self.position = position
 
     def __len__(self) -> int:
         """Count this rank's examples in a whole epoch, also while a resumed one is shorter."""
         return -(-self.num_examples // self.world_size)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch; Lightning calls this before each."""
-        self.epoch = epoch
-
-    def resume(self, epoch: int, consumed: int) -> None:
-        """Start at an epoch, past the first `consumed` examples of this rank."""
-        self.epoch = self._resumed = epoch
-        self._consumed = consumed
-
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch = self.epoch if self.shuffle else 0
-        skip = self._consumed if self.epoch == self._resumed else 0
-        self._consumed = 0
-        return iter([(epoch, index) for index in self._order(epoch)[skip:]])
+        epoch, consumed = self.position()
+        return iter([(epoch, index) for index in self._order(epoch)[consumed:]])
 
     def _order(self, epoch: int) -> list[int]:
         order = list(range(self.num_examples))
@@ -86,24 +76,28 @@ class ResumableLoader(DataLoader):
             log.warning("resuming with another data order than before: %s", ", ".join(changed))
 
 
-def resume_point(trainer: Trainer) -> tuple[int, int]:
-    """Say at which epoch and after how many of its batches a Trainer goes on; (0, 0) when fresh."""
-    epochs = trainer.fit_loop.epoch_progress.current
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    if epochs.started == epochs.processed:  # saved between epochs
-        return epochs.processed, 0
-    if batches.is_last_batch:
-        return epochs.processed + 1, 0
-    return epochs.processed, batches.current.processed
+def batches_an_epoch(trainer: Trainer, num_batches: int) -> int:
+    """Apply `limit_train_batches`, a count or a fraction."""
+    limit = trainer.limit_train_batches
+    return max(1, min(num_batches, limit) if isinstance(limit, int) else int(num_batches * limit))
 
 
 def train_loader(
     dataset: Dataset, trainer: Trainer, batch_size: int, num_workers: int = 0, seed: int = 0
 ) -> DataLoader:
-    """Load shuffled batches from where the Trainer's checkpoint left off, this rank's share."""
+    """Load shuffled batches from where the Trainer's checkpoint left off, this rank's share.
+
+    The place follows from the batches processed in all epochs: Lightning's count of epochs also
+    counts an empty one when a run without `max_epochs` resumes at an epoch's end.
+    """
     loader = _loader(dataset, trainer, batch_size, num_workers, seed, shuffle=True)
-    epoch, batches = resume_point(trainer)
-    loader.sampler.resume(epoch, batches * batch_size)
+
+    def position() -> tuple[int, int]:
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        epoch, batches = divmod(done, batches_an_epoch(trainer, len(loader)))
+        return epoch, batches * batch_size
+
+    loader.sampler.position = position
     return loader
 
 

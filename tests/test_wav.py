@@ -72,6 +72,17 @@ def test_a_resumed_run_sees_exactly_the_next_batches(folder, tmp_path, steps, li
     assert resumed == whole[steps:]
 
 
+@pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_epochs": -1, "max_steps": 24}])
+def test_a_run_saved_at_an_epochs_end_resumes(folder, tmp_path, limit):
+    options = {"limit_train_batches": 8, "data": {"num_workers": 1}, **limit}
+    whole, _ = fit(folder, tmp_path, **options)
+    after = ModelCheckpoint(
+        tmp_path / "ckpt", "{step}", save_top_k=-1, save_on_train_epoch_end=True
+    )
+    fit(folder, tmp_path, callbacks=[after], **options)
+    assert fit(folder, tmp_path, tmp_path / "ckpt/step=8.ckpt", **options)[0] == whole[8:]
+
+
 def test_accumulated_steps_resume(folder, tmp_path):
     options = {"max_epochs": 2, "accumulate_grad_batches": 2, "limit_train_batches": 8}
     whole, _ = fit(folder, tmp_path, **options)
