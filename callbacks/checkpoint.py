@@ -78,8 +78,8 @@ class BestCheckpoint(RunCheckpoint):
 class StepCheckpoint(RunCheckpoint):
     """Save every so many steps, keep the newest few, and `last.ckpt` as another name of the newest.
 
-    Saves too when training ends and when it is stopped: by an exception, by Ctrl-C, or by SIGTERM,
-    after which the process ends with status 143.
+    Saves too when training ends and when it is stopped: by SIGTERM, after which the process ends
+    with status 143, and, where one process trains, by Ctrl-C or an error.
     """
 
     def __init__(self, every_n_steps: int = 1000, keep: int = 1):
@@ -117,7 +117,10 @@ class StepCheckpoint(RunCheckpoint):
             exception.code = TERMINATED
         if trainer.state.fn != TrainerFn.FITTING or not self._training or trainer.fast_dev_run:
             return
-        if self._should_save_on_exception(trainer):
+        together = trainer.world_size == 1 or isinstance(exception, SIGTERMException)
+        if together and self._should_save_on_exception(
+            trainer
+        ):  # alone, saving would wait for ever
             try:
                 self._save_newest(trainer)
             except Exception as failure:  # the reason for stopping must not be lost to this one

@@ -36,7 +36,8 @@ class Toy(LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         self.log("val/loss", self.weight.square().sum())
 
-    def on_train_batch_end(self, outputs: object, batch: Tensor, batch_idx: int) -> None:
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
         self.trajectory.append(self.weight.detach().clone())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -102,13 +102,13 @@ from tests.callbacks_toy import At, fit
 root = Path(sys.argv[1])
 def wait():
     (root / "ready").touch()
-    time.sleep(60 if sys.argv[2] == "kill" else 3)  # a signal ends the sleep or comes within it
+    time.sleep(2)  # the signal comes within it
 fit(root, [StepCheckpoint(every_n_steps=2), At(wait, 5)], 100000)
 """
 
 
 def test_sigterm_saves_and_ends_with_143(tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path), "term"]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
@@ -119,6 +119,18 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
     finally:
         process.kill()
     assert names(tmp_path) == ["last.ckpt", "step_00000005.ckpt"]
+
+
+def test_one_of_many_processes_fails_without_waiting_for_the_others(tmp_path, monkeypatch):
+    callback = StepCheckpoint(every_n_steps=4)
+
+    def fail_as_one_of_two():
+        monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 2)
+        fail()
+
+    with pytest.raises(RuntimeError, match="for the test"):
+        fit(tmp_path, [At(fail_as_one_of_two, 6), callback], 20)
+    assert names(tmp_path) == ["last.ckpt", "step_00000004.ckpt"]
 
 
 def break_midway(checkpoint, file):

@@ -1,4 +1,6 @@
 import logging
+import random
+import signal
 
 import numpy as np
 import pytest
@@ -76,8 +78,6 @@ def test_training_draws_the_same_with_and_without_demos(tmp_path):
     draws = []
     for callbacks in ([], [Demo(**SHORT)], [Demo(**SHORT)]):
         torch.manual_seed(0), np.random.seed(0)
-        import random
-
         random.seed(0)
         error = ValueError("in a demo") if len(draws) == 2 else None
         draws.append(fit(tmp_path, callbacks, 9, Toy(demo_error=error)).draws)
@@ -93,8 +93,6 @@ def test_a_failing_demo_warns_and_training_goes_on(tmp_path, caplog):
 
 
 def test_an_interrupt_passes(tmp_path, monkeypatch):
-    import signal
-
     handler = signal.getsignal(signal.SIGINT)
     module = Toy(demo_error=KeyboardInterrupt())
     try:

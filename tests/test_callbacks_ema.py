@@ -1,5 +1,6 @@
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from callbacks.checkpoint import StepCheckpoint
@@ -64,8 +65,6 @@ def test_resuming_equals_going_straight(tmp_path, stop_at, validating):
 
 
 def test_validating_after_training_keeps_the_average(tmp_path):
-    from lightning.pytorch import Trainer
-
     module, ema = Toy(), EMA(DECAY)
     fit(tmp_path, [ema], 5, module)
     average = module.weight.detach().clone()

@@ -25,6 +25,7 @@ def _checker(module: str, function: str) -> Check:
 
 
 CHECKERS: dict[str, Check] = {
+    "jukebox_vqvae": _checker("vqvae", "check"),
     "sedd_ddit": _checker("sedd", "check_ddit"),
     "sedd_graph": _checker("sedd", "check_graph"),
 }

@@ -1,0 +1,23 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install quickstart test check
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+quickstart: install
+	$(BIN)/python quickstart.py
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
