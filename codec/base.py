@@ -69,7 +69,9 @@ class Frozen(nn.Module):
         super().__init__()
         object.__setattr__(self, "module", module.eval().requires_grad_(False))  # not registered
 
-    def _apply(self, fn, recurse: bool = True) -> "Frozen":  # the road taken by .to() and the Trainer
+    def _apply(
+        self, fn, recurse: bool = True
+    ) -> "Frozen":  # the road taken by .to() and the Trainer
         self.module._apply(fn)
         return super()._apply(fn, recurse)
 

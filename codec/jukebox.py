@@ -102,7 +102,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} can't be read as a checkpoint of weights alone: {reason}") from error
+        raise ValueError(
+            f"{path} can't be read as a checkpoint of weights alone: {reason}"
+        ) from error
     state = content.get("model", content.get("state_dict", content))
     state = {name.removeprefix("module."): value for name, value in state.items()}
     if any(name.startswith("vqvae.") for name in state):  # a checkpoint of VQVAEModule

@@ -208,7 +208,12 @@ class VQVAE(nn.Module):
 
 
 def in_pieces(
-    fn: Callable[[Tensor], Tensor], x: Tensor, piece: int, margin: int, scale_in: int, scale_out: int
+    fn: Callable[[Tensor], Tensor],
+    x: Tensor,
+    piece: int,
+    margin: int,
+    scale_in: int,
+    scale_out: int,
 ) -> Tensor:
     """Apply a local function along the last axis, piece by piece with a margin that is cut off.
 

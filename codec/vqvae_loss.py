@@ -57,7 +57,9 @@ def waveform_distance(output: Tensor, target: Tensor, weight_largest: float = 0.
 
 
 def reconstruction_loss(
-    output: Tensor, target: Tensor, bandwidth: Bandwidth = Bandwidth()  # noqa: B008 (frozen)
+    output: Tensor,
+    target: Tensor,
+    bandwidth: Bandwidth = Bandwidth(),  # noqa: B008 (frozen)
 ) -> Tensor:
     """Waveform distance and spectral distance, each over its bandwidth."""
     return (

@@ -32,11 +32,16 @@ class VQVAEModule(LightningModule):
         super().__init__()
         wrong = sorted(set(levels) - set(range(len(config.downs))))
         if wrong or not levels:
-            raise ValueError(f"levels must be among 0 (finest) to {len(config.downs) - 1}, got {levels}")
+            raise ValueError(
+                f"levels must be among 0 (finest) to {len(config.downs) - 1}, got {levels}"
+            )
         self.save_hyperparameters()
         self.vqvae = VQVAE(config)
         self.averages = nn.ModuleDict(
-            {str(i): CodebookEMA(self.vqvae.codebook(i), codebook_decay, revive_below) for i in levels}
+            {
+                str(i): CodebookEMA(self.vqvae.codebook(i), codebook_decay, revive_below)
+                for i in levels
+            }
         )
         self.levels, self.commit = levels, commit
         self.sample_rate = SAMPLE_RATE
@@ -96,9 +101,13 @@ class VQVAEModule(LightningModule):
         hparams = self.hparams
         weights = [p for i in self.levels for p in self.level_parameters(i)]
         optimizer = torch.optim.Adam(weights, lr=hparams.learning_rate, betas=(0.9, 0.99))
-        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=hparams.warmup_steps)
+        warmup = torch.optim.lr_scheduler.LinearLR(
+            optimizer, 0.01, total_iters=hparams.warmup_steps
+        )
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(
-            optimizer, max(1, hparams.decay_steps - hparams.warmup_steps), hparams.learning_rate / 50
+            optimizer,
+            max(1, hparams.decay_steps - hparams.warmup_steps),
+            hparams.learning_rate / 50,
         )
         schedule = torch.optim.lr_scheduler.SequentialLR(
             optimizer, [warmup, decay], [hparams.warmup_steps]

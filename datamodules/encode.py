@@ -40,7 +40,9 @@ class Job:
     failed: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, folder: str | Path, codec: Codec, streams: tuple[str, ...], out: Path | None) -> "Job":
+    def of(
+        cls, folder: str | Path, codec: Codec, streams: tuple[str, ...], out: Path | None
+    ) -> "Job":
         root = Path(folder).expanduser()
         files = audio.find(root)
         out = out or default_store(root, codec, streams)

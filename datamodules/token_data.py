@@ -121,7 +121,9 @@ class TokenDataModule(LightningDataModule):
             codec.to(device)
             tracks = Tracks(todo, codec.sample_rate)
             for path, samples in tqdm(tracks, desc="encoding", unit="track", total=len(tracks)):
-                job.encode(codec, Path(path), samples if isinstance(samples, str) else samples.to(device))
+                job.encode(
+                    codec, Path(path), samples if isinstance(samples, str) else samples.to(device)
+                )
         job.finish()
         say(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
 

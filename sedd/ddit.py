@@ -75,7 +75,9 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, c: Tensor, angles: Tensor) -> Tensor:
         """Update h [B, L, D] given the condition c [B, cond_dim] and rotary angles."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c)[:, None].chunk(6, -1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c)[:, None].chunk(
+            6, -1
+        )
         update = self._attend(_modulate(self.norm1(h), shift1, scale1), angles)
         h = h + gate1 * self.dropout(update)
         update = self.mlp(_modulate(self.norm2(h), shift2, scale2))

@@ -37,9 +37,7 @@ def generate_files(
         number = min(batch_size, count - first)
         with tqdm(desc=f"sampling {first}-{first + number - 1}", unit="step") as bar:
 
-            def draw(
-                given: Tensor, stay: Tensor, number: int = number, bar: tqdm = bar
-            ) -> Tensor:
+            def draw(given: Tensor, stay: Tensor, number: int = number, bar: tqdm = bar) -> Tensor:
                 return sample(
                     module.score,
                     module.graph,

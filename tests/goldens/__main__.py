@@ -1,16 +1,10 @@
 """Check this code against a folder of golden numbers: `python -m tests.goldens DIR`."""
 
-import argparse
 import importlib
 import importlib.util
-import math
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import torch
-
-from tests.goldens.format import Golden, load
+from tests.goldens.format import Golden
 
 Check = Callable[[Golden], Iterator[tuple[str, str, float]]]
 

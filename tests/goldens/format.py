@@ -26,7 +26,9 @@ class Golden:
     def __init__(self, folder: Path, name: str):
         manifest = json.loads((folder / f"{name}.json").read_text())
         if manifest["format"] != 1:
-            raise ValueError(f"{name}: this reader knows format 1, the file has {manifest['format']}")
+            raise ValueError(
+                f"{name}: this reader knows format 1, the file has {manifest['format']}"
+            )
         with np.load(folder / f"{name}.npz") as arrays:
             self.arrays = {key: arrays[key] for key in arrays.files}
         self.name = name
@@ -115,7 +117,9 @@ class Case:
         spec = self.inputs[name]
         stored = self.golden.arrays.get(f"{self.name}/in/{name}")
         if stored is None and spec.get("stored"):
-            raise ValueError(f"{self.golden.name}/{self.name}: the array of input {name!r} is missing")
+            raise ValueError(
+                f"{self.golden.name}/{self.name}: the array of input {name!r} is missing"
+            )
         array = self.remake(name) if stored is None else stored
         if list(array.shape) != list(spec["shape"]):
             raise ValueError(

@@ -141,7 +141,9 @@ def check_training(case: Case, base: Case, net: VQVAE) -> Rows:
     yield case.name, "x_out", case.compare("x_out", first.detach().transpose(1, 2))
     for level in levels:
         average = CodebookEMA(net.codebook(level), hps["l_mu"], hps["revival_threshold"])
-        average.update(latents[level].detach().transpose(1, 2).flatten(0, 1), codes[level].flatten())
+        average.update(
+            latents[level].detach().transpose(1, 2).flatten(0, 1), codes[level].flatten()
+        )
         alive = average.counts >= hps["revival_threshold"]
         k = net.codebook(level).k * alive[:, None]
         for name, value in (("k_elem", average.counts), ("k_sum", average.sums), ("k", k)):
