@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {"codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics", "cli", "benchmarks", "tests"}
+OURS = {
+    "codec",
+    "sedd",
+    "jbdiff",
+    "datamodules",
+    "callbacks",
+    "metrics",
+    "cli",
+    "benchmarks",
+    "tests",
+}
 ALLOWED = {
     "codec": {"codec", "datamodules.audio"},
     "metrics": {"metrics", "datamodules.audio"},
