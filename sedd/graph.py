@@ -1,4 +1,4 @@
-"""Forward processes on tokens and what score entropy needs of them (Lou et al. 2024, arXiv:2310.16834).
+"""Forward processes on tokens, and score entropy (Lou et al. 2024, arXiv:2310.16834).
 
 x is [B, L] or any shape [...] of tokens, sigma (total noise) has the leading dimensions of x, such
 as [B]. A score [..., V] holds the ratios p(y) / p(x) at each position; log_score is its logarithm.
@@ -97,7 +97,7 @@ class Graph(ABC):
         return torch.where(uniform < -torch.expm1(-align(sigma, tokens)), limit, tokens)
 
     def reverse_rate(self, x: Tensor, score: Tensor) -> Tensor:
-        """Give the rates [..., V] of the reversed process (eq. 3); the entry at x makes the sum 0."""
+        """Give the rates [..., V] of the reversed process (eq. 3), which sum to 0."""
         rate = (self.transp_rate(x) * score).scatter(-1, x[..., None], 0)
         return rate.scatter(-1, x[..., None], -rate.sum(-1, keepdim=True))
 
@@ -134,7 +134,7 @@ class Absorb(Graph):
         return self._one_hot(torch.full_like(x, self.mask_id)) - self._one_hot(x)
 
     def transp_rate(self, x: Tensor) -> Tensor:
-        return (x == self.mask_id)[..., None] - self._one_hot(x)
+        return (x == self.mask_id)[..., None].float() - self._one_hot(x)
 
     def transition(self, x: Tensor, sigma: Tensor) -> Tensor:
         moved = -torch.expm1(-align(sigma, x))[..., None]

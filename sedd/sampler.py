@@ -1,10 +1,10 @@
-"""Sample from SEDD: reverse steps, the final denoising, prompting, and first hitting.
+"""Samplers of the reverse process: Euler, analytic (Lou et al. 2024, section 4.2), first hitting.
 
-`score_fn(x, sigma)` maps tokens x [B, L] and total noise sigma [B] to log scores [B, L, V]. Only
-positions that a step can change are computed and drawn: for Absorb those still masked. All draws
-are made in float64.
+`score_fn(x, sigma)` gives log scores [B, L, V] for tokens x [B, L] and noise sigma [B]. Only the
+positions that can still change are computed and drawn, in float64.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,146 +14,46 @@ from sedd.graph import Absorb, Graph, draw_categorical
 from sedd.noise import Noise
 
 ScoreFn = Callable[[Tensor, Tensor], Tensor]
-OnStep = Callable[[int, int], None]  # called with the steps done and their total
+SAMPLERS = ("analytic", "euler", "first_hitting")
 
 
-def analytic_probs(graph: Graph, log_score: Tensor, x: Tensor, dsigma: Tensor) -> Tensor:
-    """Give the law [..., V] of the tokens dsigma before x (Tweedie; Lou et al. 2024, eq. 19)."""
+def euler_probs(graph: Graph, x: Tensor, log_score: Tensor, amount: Tensor) -> Tensor:
+    """Weights [P, V] of an Euler step from x [P]; amount = step size times the noise rate."""
+    rates = graph.reverse_rate(x, log_score.exp())
+    return torch.zeros_like(rates).scatter(-1, x[..., None], 1) + amount * rates
+
+
+def analytic_probs(graph: Graph, x: Tensor, log_score: Tensor, dsigma: Tensor) -> Tensor:
+    """Weights [P, V] of a Tweedie step from x [P] over dsigma [P] (Lou et al. 2024, eq. 19)."""
     return graph.staggered_score(log_score.exp(), dsigma) * graph.transp_transition(x, dsigma)
 
 
-def euler_probs(graph: Graph, log_score: Tensor, x: Tensor, dsigma: Tensor) -> Tensor:
-    """Give the law [..., V] of one Euler step of the reversed process, dsigma = rate * step size."""
-    flow = dsigma.reshape(dsigma.shape + (1,) * (log_score.ndim - dsigma.ndim)) * (
-        graph.reverse_rate(x, log_score.exp())
-    )
-    return flow.scatter_add(-1, x[..., None], torch.ones_like(flow[..., :1]))
+def denoise_probs(graph: Graph, x: Tensor, log_score: Tensor, sigma: Tensor) -> Tensor:
+    """Weights [P, K] of the clean tokens: the last Tweedie step, without the mask."""
+    return analytic_probs(graph, x, log_score, sigma)[..., : graph.codebook_size]
 
 
-def denoise_probs(graph: Graph, log_score: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
-    """Give the law [..., codebook_size] of the clean tokens under x; never a mask."""
-    return analytic_probs(graph, log_score, x, sigma)[..., : graph.codebook_size]
-
-
-def sharpen(probs: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
-    """Sharpen unnormalised probs [..., V] to power 1 / temperature, then keep the nucleus.
-
-    The nucleus is the likeliest tokens that hold top_p of the mass (Holtzman et al. 2020,
-    arXiv:1904.09751). The sum stays what it was.
-    """
+def warp(log_score: Tensor, x: Tensor, temperature: float, top_p: float) -> Tensor:
+    """Sharpen where x [P] jumps to, and leave alone how often it jumps: log scores [P, V]."""
     if temperature == 1 and top_p == 1:
-        return probs
-    probs = probs.double().clamp(min=0)
-    mass = probs.sum(-1, keepdim=True)
-    law = torch.softmax(probs.log() / temperature, -1).nan_to_num(0.0)  # all 0: nothing to sharpen
+        return log_score
+    others = log_score.double().scatter(-1, x[..., None], -math.inf)
+    total = others.logsumexp(-1, keepdim=True)
+    shares = torch.softmax(others / temperature, -1)
     if top_p < 1:
-        ordered, order = law.sort(-1, descending=True)
-        outside = ordered.cumsum(-1) - ordered >= top_p
-        law = law.masked_fill(outside.gather(-1, order.argsort(-1)), 0)
-        law = law / law.sum(-1, keepdim=True).clamp(min=torch.finfo(law.dtype).tiny)
-    return law * mass
+        ordered, places = shares.sort(-1, descending=True)
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0)
+        shares = torch.zeros_like(shares).scatter(-1, places, ordered)
+        shares = shares / shares.sum(-1, keepdim=True)
+    own = log_score.double().gather(-1, x[..., None])
+    return (shares.log() + total).scatter(-1, x[..., None], own)
 
 
-def _sharpen_moves(probs: Tensor, x: Tensor, temperature: float, top_p: float) -> Tensor:
-    """Sharpen where tokens go, not how often: the probability of staying at x is kept."""
-    if temperature == 1 and top_p == 1:
-        return probs
-    stay = probs.double().gather(-1, x[..., None])
-    moves = sharpen(probs.double().scatter(-1, x[..., None], 0), temperature, top_p)
-    return moves.scatter(-1, x[..., None], stay)
-
-
-class _Positions:
-    """The positions [M] of x [B, L] that may change, with their tokens, items and log scores."""
-
-    def __init__(
-        self, score_fn: ScoreFn, graph: Graph, x: Tensor, sigma: Tensor, keep: Tensor | None
-    ):
-        movable = graph.movable(x)
-        self.where = movable if keep is None else movable & ~keep
-        self.x = x
-        self.tokens = x[self.where]
-        self.item = self.where.nonzero()[:, 0]
-        if len(self.item):
-            log_score = score_fn(x, sigma)[self.where]  # [M, V]
-            self.log_score = log_score if log_score.dtype == torch.float64 else log_score.float()
-
-    def redraw(self, probs: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.x.masked_scatter(self.where, draw_categorical(probs, generator))
-
-
-def analytic_step(
-    score_fn: ScoreFn,
-    graph: Graph,
-    noise: Noise,
-    x: Tensor,
-    t: Tensor,
-    step_size: float,
-    *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    keep: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Step x [B, L] from times t [B] to t - step_size by the Tweedie denoiser (Lou et al. 2024)."""
-    sigma = noise.sigma(t)
-    at = _Positions(score_fn, graph, x, sigma, keep)
-    if not len(at.item):
-        return x
-    dsigma = (sigma - noise.sigma(t - step_size))[at.item]
-    probs = analytic_probs(graph, at.log_score, at.tokens, dsigma)
-    return at.redraw(_sharpen_moves(probs, at.tokens, temperature, top_p), generator)
-
-
-def euler_step(
-    score_fn: ScoreFn,
-    graph: Graph,
-    noise: Noise,
-    x: Tensor,
-    t: Tensor,
-    step_size: float,
-    *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    keep: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Step x [B, L] from times t [B] to t - step_size along the reversed rates."""
-    at = _Positions(score_fn, graph, x, noise.sigma(t), keep)
-    if not len(at.item):
-        return x
-    dsigma = (noise.rate(t) * step_size)[at.item]
-    probs = euler_probs(graph, at.log_score, at.tokens, dsigma)
-    return at.redraw(_sharpen_moves(probs, at.tokens, temperature, top_p), generator)
-
-
-def denoise_step(
-    score_fn: ScoreFn,
-    graph: Graph,
-    noise: Noise,
-    x: Tensor,
-    t: Tensor,
-    *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    keep: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Remove the noise left in x [B, L] at times t [B]; no mask remains."""
-    sigma = noise.sigma(t)
-    at = _Positions(score_fn, graph, x, sigma, keep)
-    if not len(at.item):
-        return x
-    probs = denoise_probs(graph, at.log_score, at.tokens, sigma[at.item])
-    return at.redraw(sharpen(probs, temperature, top_p), generator)
-
-
-Predictor = Callable[..., Tensor]  # analytic_step or euler_step
-
-
-def time_grid(steps: int, eps: float = 1e-5, start: float = 1.0) -> tuple[Tensor, float]:
-    """Give steps + 1 even times from start down to eps, and the distance between them."""
-    return torch.linspace(start, eps, steps + 1), (start - eps) / steps
+def time_grid(
+    steps: int, eps: float = 1e-5, device: torch.device | None = None
+) -> tuple[Tensor, float]:
+    """Give steps + 1 even times from 1 down to eps, and the distance between them."""
+    return torch.linspace(1, eps, steps + 1, dtype=torch.float64, device=device), (1 - eps) / steps
 
 
 @torch.no_grad()
@@ -162,171 +62,139 @@ def sample(
     graph: Graph,
     noise: Noise,
     shape: tuple[int, int] | None = None,
-    *,
     steps: int = 128,
-    predictor: Predictor = analytic_step,
+    sampler: str = "analytic",
+    eps: float = 1e-5,
     denoise: bool = True,
     temperature: float = 1.0,
     top_p: float = 1.0,
-    given: Tensor | None = None,
+    prompt: Tensor | None = None,
     keep: Tensor | None = None,
-    x_init: Tensor | None = None,
-    start: float = 1.0,
-    eps: float = 1e-5,
     generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-    on_step: OnStep | None = None,
+    device: torch.device | None = None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Tensor:
-    """Sample tokens [B, L] by `steps` reverse steps and a final denoising (Lou et al. 2024).
+    """Sample tokens [B, L]; positions of `prompt` [B, L] where `keep` [B, L] is true stay.
 
-    Where keep [B, L] is true the tokens are those of given [B, L]. x_init [B, L], tokens already
-    noised to time start, replaces the draw from the limit. Without denoise masks may remain.
+    Raises ValueError for an unknown sampler or options out of range.
     """
-    _check_numbers(steps=steps, temperature=temperature, top_p=top_p)
-    if not 0 < eps < start <= 1:
-        raise ValueError(f"expected 0 < eps < start <= 1, got eps {eps} and start {start}")
-    x = _begin(graph, shape, given, keep, x_init, generator, device)
-    times, step_size = time_grid(steps, eps, start)
-    options = dict(temperature=temperature, top_p=top_p, keep=keep, generator=generator)
-    for step, t in enumerate(times[:-1].to(x.device)):
-        x = predictor(score_fn, graph, noise, x, t.expand(len(x)), step_size, **options)
-        if on_step:
-            on_step(step + 1, steps)
-    if denoise:
-        x = denoise_step(
-            score_fn, graph, noise, x, times[-1].to(x.device).expand(len(x)), **options
-        )
+    check(graph, sampler, steps, eps, temperature, top_p, shape, prompt, keep)
+    shape = tuple(prompt.shape) if prompt is not None else shape
+    device = prompt.device if prompt is not None else device
+    free = torch.ones(shape, dtype=torch.bool, device=device) if keep is None else ~keep
+    x = graph.sample_limit(shape, generator, device)
+    if prompt is not None:
+        x = torch.where(free, x, prompt)
+
+    def jumps(where: Tensor, sigma: Tensor) -> Tensor:
+        log_score = score_fn(x, sigma)[where].double()
+        return warp(log_score, x[where], temperature, top_p)
+
+    if sampler == "first_hitting":
+        return first_hitting(jumps, graph, noise, x, free, steps, generator, on_step)
+    times, step_size = time_grid(steps, eps, device)
+    for i, t in enumerate(times[:-1]):
+        where = free & graph.movable(x)
+        if where.any():
+            sigma, x_free = noise.sigma(t), x[where]
+            log_score = jumps(where, sigma.expand(shape[0]).float())
+            if sampler == "euler":
+                probs = euler_probs(graph, x_free, log_score, step_size * noise.rate(t))
+            else:
+                dsigma = (sigma - noise.sigma(t - step_size)).expand(len(x_free))
+                probs = analytic_probs(graph, x_free, log_score, dsigma)
+            x[where] = draw_categorical(probs.clamp(min=0), generator)
+        on_step(i + 1, steps)
+    where = free & graph.movable(x)
+    if denoise and where.any():
+        sigma = noise.sigma(times[-1])
+        log_score = jumps(where, sigma.expand(shape[0]).float())
+        probs = denoise_probs(graph, x[where], log_score, sigma.expand(int(where.sum())))
+        x[where] = draw_categorical(probs.clamp(min=0), generator)
     return x
 
 
-@torch.no_grad()
 def first_hitting(
-    score_fn: ScoreFn,
-    graph: Graph,
+    jumps: Callable[[Tensor, Tensor], Tensor],
+    graph: Absorb,
     noise: Noise,
-    shape: tuple[int, int] | None = None,
-    *,
-    tokens_per_call: int = 1,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    given: Tensor | None = None,
-    keep: Tensor | None = None,
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-    on_step: OnStep | None = None,
+    x: Tensor,
+    free: Tensor,
+    steps: int,
+    generator: torch.Generator | None,
+    on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Sample tokens [B, L] by jumping from one unmasking to the next (Zheng et al. 2024,
-    arXiv:2409.02908, algorithm 1).
+    """Unmask token by token at the times the process would (Zheng et al. 2024, arXiv:2409.02908).
 
-    Exact for an absorbing graph with one network call for each token. With tokens_per_call > 1
-    that many are unmasked from one call, which is faster and approximate.
+    Exact with as many steps as tokens; with fewer, several tokens share a network call.
     """
-    if not isinstance(graph, Absorb):
-        raise ValueError(f"first_hitting needs an Absorb graph, got {graph}; use sample instead")
-    _check_numbers(tokens_per_call=tokens_per_call, temperature=temperature, top_p=top_p)
-    x = _begin(graph, shape, given, keep, None, generator, device)
-    left = _open(graph, x, keep).sum(1)  # [B]
-    total = -(-int(left.max()) // tokens_per_call)
-    t = torch.ones(len(x), dtype=torch.float64, device=x.device)
-    log_masked = torch.log(-torch.expm1(-noise.sigma(t)))  # [B], of the chance to be masked
-    for call in range(total):
-        hits, log_masked = _hitting_noise(log_masked, left, tokens_per_call, generator)
-        x = _unmask(score_fn, graph, x, hits, tokens_per_call, keep, temperature, top_p, generator)
-        left = (left - tokens_per_call).clamp(min=0)
-        if on_step:
-            on_step(call + 1, total)
+    masked = free & (x == graph.mask_id)
+    calls = min(steps, int(masked.sum(1).max()))
+    share = -(-masked.sum(1) // max(calls, 1))  # tokens a call, for each item
+    fraction = -torch.expm1(-noise.sigma(torch.ones(len(x), dtype=torch.float64, device=x.device)))
+    for done in range(calls):
+        if not masked.any():
+            break
+        left = masked.sum(1)
+        # of n masks, the next goes when the masked fraction has shrunk by u^(1/n)
+        u = torch.rand(len(x), dtype=torch.float64, device=x.device, generator=generator)
+        fraction = fraction * u ** (1 / left.clamp(min=1))
+        order = torch.rand(x.shape, dtype=torch.float64, device=x.device, generator=generator)
+        rank = order.masked_fill(~masked, 2).argsort(1).argsort(1)
+        now = masked & (rank < share[:, None])
+        sigma = -torch.log1p(-fraction.clamp(max=1 - 1e-9))
+        probs = jumps(now, sigma.float())[:, : graph.codebook_size].exp()
+        x[now] = draw_categorical(probs, generator)
+        masked &= ~now
+        # the further tokens of this call pass their own times too
+        for extra in range(1, int(share.max())):
+            v = torch.rand(len(x), dtype=torch.float64, device=x.device, generator=generator)
+            more = (share > extra) & (left > extra)
+            shrink = v ** (1 / (left - extra).clamp(min=1))
+            fraction = torch.where(more, fraction * shrink, fraction)
+        on_step(done + 1, calls)
     return x
 
 
-def _hitting_noise(
-    log_masked: Tensor, left: Tensor, count: int, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Draw the next `count` unmaskings of each item that has `left` [B] masks.
-
-    Gives sigma [B] at the first of them, and the log masked fraction [B] at the last. The largest
-    of n uniform times left is the previous one times u^(1 / n).
-    """
-    uniform = torch.rand(
-        len(left), count, dtype=torch.float64, device=left.device, generator=generator
-    )
-    remaining = left[:, None] - torch.arange(count, device=left.device)  # [B, count]
-    steps = torch.where(remaining > 0, uniform.log() / remaining.clamp(min=1), 0)
-    first = log_masked + steps[:, 0]
-    tiny = torch.finfo(torch.float64).tiny
-    sigma = -torch.log1p(-first.exp().clamp(min=tiny, max=1 - 1e-15))
-    return sigma, log_masked + steps.sum(1)
-
-
-def _unmask(
-    score_fn: ScoreFn,
-    graph: Absorb,
-    x: Tensor,
-    sigma: Tensor,
-    count: int,
-    keep: Tensor | None,
+def check(
+    graph: Graph,
+    sampler: str,
+    steps: int,
+    eps: float,
     temperature: float,
     top_p: float,
-    generator: torch.Generator | None,
-) -> Tensor:
-    """Draw up to `count` tokens of x [B, L], at masks chosen at random, at noise sigma [B]."""
-    order = torch.rand(x.shape, dtype=torch.float64, device=x.device, generator=generator)
-    order = order.masked_fill(~_open(graph, x, keep), -1)
-    chosen, index = order.topk(min(count, x.shape[1]), dim=1)  # [B, count]
-    item, column = (chosen >= 0).nonzero(as_tuple=True)
-    position = index[item, column]
-    log_score = score_fn(x, sigma.float())[item, position, : graph.codebook_size]  # [M, V - 1]
-    probs = torch.softmax(log_score.double(), -1)
-    x = x.clone()
-    x[item, position] = draw_categorical(sharpen(probs, temperature, top_p), generator)
-    return x
-
-
-def _open(graph: Graph, x: Tensor, keep: Tensor | None) -> Tensor:
-    return graph.movable(x) if keep is None else graph.movable(x) & ~keep
-
-
-def _begin(
-    graph: Graph,
     shape: tuple[int, int] | None,
-    given: Tensor | None,
+    prompt: Tensor | None,
     keep: Tensor | None,
-    x_init: Tensor | None,
-    generator: torch.Generator | None,
-    device: torch.device | str | None,
-) -> Tensor:
-    """Check the arguments and set up the tokens [B, L] to start from."""
-    if (given is None) != (keep is None):
-        raise ValueError("given tokens and the keep mask belong together: pass both or neither")
-    known = {"given": given, "keep": keep, "x_init": x_init}
-    for name, value in known.items():
-        if value is None:
-            continue
-        shape = tuple(shape or value.shape)
-        if tuple(value.shape) != shape:
-            raise ValueError(f"{name} must have the shape {shape}, got {tuple(value.shape)}")
-        device = device or value.device
-    if shape is None or len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"shape must be (batch, length), both at least 1, got {shape}")
-    if keep is not None and keep.dtype != torch.bool:
-        raise ValueError(f"keep must be a mask of booleans, got {keep.dtype}; pass keep.bool()")
-    x = graph.sample_limit(shape, generator, device) if x_init is None else x_init
-    graph.check(x)
-    if keep is None:
-        return x
-    kept = given[keep]
-    if kept.numel() and not 0 <= int(kept.min()) <= int(kept.max()) < graph.codebook_size:
+) -> None:
+    """Refuse options that make no sense, and a prompt whose kept tokens are no codes."""
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    if sampler == "first_hitting" and not isinstance(graph, Absorb):
+        raise ValueError("first_hitting samples the absorbing graph only: use analytic or euler")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not 0 < eps < 1:
+        raise ValueError(f"eps must lie between 0 and 1, got {eps}; the default is 1e-5")
+    if temperature <= 0 or not 0 < top_p <= 1:
         raise ValueError(
-            f"given tokens must be from 0 to {graph.codebook_size - 1} where kept, got "
-            f"{int(kept.min())} to {int(kept.max())}; leave what is unknown out of keep"
+            f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}"
         )
-    return torch.where(keep, given, x)
-
-
-def _check_numbers(temperature: float, top_p: float, **counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}; 1 leaves the law as is")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}; 1 keeps every token")
+    if (prompt is None) != (keep is None):
+        raise ValueError("prompt and keep go together: tokens, and which of them stay")
+    if prompt is None:
+        if shape is None or len(shape) != 2 or min(shape) < 1:
+            raise ValueError(f"expected shape (batch, length), both at least 1, got {shape}")
+        return
+    if shape is not None and tuple(shape) != tuple(prompt.shape):
+        raise ValueError(f"shape {tuple(shape)} contradicts the prompt's {tuple(prompt.shape)}")
+    if keep.dtype != torch.bool or keep.shape != prompt.shape:
+        raise ValueError(
+            f"keep must be booleans of the prompt's shape {tuple(prompt.shape)}, "
+            f"got {keep.dtype} of shape {tuple(keep.shape)}"
+        )
+    if ((prompt[keep] < 0) | (prompt[keep] >= graph.codebook_size)).any():
+        raise ValueError(
+            f"kept tokens must be from 0 to {graph.codebook_size - 1}, got {int(prompt[keep].min())}"
+            f" to {int(prompt[keep].max())}; was the prompt made by another codec?"
+        )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from callbacks.ema import EMA
 from sedd.ddit import DDiT
 from sedd.graph import Absorb, Graph, Uniform, first_clock
 from sedd.noise import Geometric, LogLinear, Noise
@@ -100,13 +101,13 @@ def _graph_results(case: Case, noises: dict[str, Noise]) -> dict[str, Tensor]:
     t, step_size = case.input("t")[:, 0], float(case.input("step_size"))
     for name, noise in noises.items():
         total, last = noise.sigma(t), noise.sigma(t * 1e-3)
-        analytic = analytic_probs(graph, log_score, x, total - noise.sigma(t - step_size))
-        euler = euler_probs(graph, log_score, x, noise.rate(t) * step_size)
+        analytic = analytic_probs(graph, x, log_score, total - noise.sigma(t - step_size))
+        euler = euler_probs(graph, x, log_score, (noise.rate(t) * step_size)[:, None, None])
         here = torch.nn.functional.one_hot(x, graph.dim)
         results[f"analytic_probs_{name}"] = analytic
         results[f"euler_probs_{name}"] = euler
         results[f"euler_rate_{name}"] = euler - here
-        results[f"denoiser_probs_{name}"] = denoise_probs(graph, log_score, x, last)
+        results[f"denoiser_probs_{name}"] = denoise_probs(graph, x, log_score, last)
     probs, clocks = results["analytic_probs_loglinear"], -case.input("u_cat").double().log()
     results["sample_categorical"] = first_clock(probs, clocks)
     limit = case.input("r_move") if "r_move" in case.inputs else graph.sample_limit(x0.shape)
@@ -125,3 +126,13 @@ def _loss_results(case: Case, noise: Noise) -> dict[str, Tensor]:
     weights = dict(net.named_parameters())
     wanted = [name for name in case.outputs if name.startswith("grad/")]
     return results | {name: weights[name.removeprefix("grad/")].grad for name in wanted}
+
+
+def _averages(case: Case) -> Tensor:
+    """Average the values ema/p1, ema/p2, ... from ema/p0 on, one row [D] an update."""
+    updates, size = case.outputs["shadow"]["shape"]
+    ema, shadow, rows = EMA(case.config["decay"]), case.normal("p0", [size]), []
+    for n in range(1, updates + 1):
+        ema._average([shadow], [case.normal(f"p{n}", [size])], torch.tensor(n))
+        rows.append(shadow.clone())
+    return torch.stack(rows)
