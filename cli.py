@@ -57,6 +57,8 @@ def train(args: list[str]) -> None:
     from lightning.pytorch import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningCLI
 
+    from callbacks.randomness import BatchSeed
+
     LightningCLI(
         LightningModule,
         LightningDataModule,
@@ -65,7 +67,11 @@ def train(args: list[str]) -> None:
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
         # our samplers already give each process its share
-        trainer_defaults={"use_distributed_sampler": False, "default_root_dir": "runs"},
+        trainer_defaults={
+            "use_distributed_sampler": False,
+            "default_root_dir": "runs",
+            "callbacks": BatchSeed(),
+        },
         args=args,
     )
 

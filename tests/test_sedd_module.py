@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from callbacks.checkpoint import StepCheckpoint
 from callbacks.ema import EMA
+from callbacks.randomness import BatchSeed
 from datamodules import audio
 from datamodules.token_data import TokenDataModule
 from sedd.ddit import DDiT
@@ -45,9 +46,11 @@ def fit(root, store: str, steps: int, path: str | None = None) -> SEDD:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[EMA(0.9), StepCheckpoint(every_n_steps=10)],
+        callbacks=[BatchSeed(), EMA(0.9), StepCheckpoint(every_n_steps=10)],
     )
-    trainer.fit(model, TokenDataModule(tokens=store, batch_size=4), ckpt_path=path)
+    data = TokenDataModule(tokens=store, batch_size=4)
+    # built here, not by the CLI, its settings are objects
+    trainer.fit(model, data, ckpt_path=path, weights_only=False)
     return model
 
 
