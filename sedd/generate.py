@@ -9,9 +9,7 @@ from tqdm import tqdm
 
 from datamodules import audio
 from sedd.module import SEDD
-from sedd.sampler import analytic_step, euler_step, first_hitting, sample
-
-PREDICTORS = {"analytic": analytic_step, "euler": euler_step}
+from sedd.sampler import sample
 
 
 def generate_files(
@@ -33,10 +31,6 @@ def generate_files(
         raise ValueError(f"sample takes a SEDD checkpoint, this one holds {type(module).__name__}")
     if seconds <= 0 or count < 1 or batch_size < 1:
         raise ValueError("seconds, count and batch_size must be positive")
-    if sampler not in (*PREDICTORS, "first_hitting"):
-        raise ValueError(f"sampler must be analytic, euler or first_hitting, got {sampler!r}")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
     codec, generator = module.codec, torch.Generator(module.device).manual_seed(seed)
     tokens, keep = layout(module, seconds, prompt, regenerate)
     for first in range(0, count, batch_size):
@@ -44,19 +38,19 @@ def generate_files(
         with tqdm(desc=f"sampling {first}-{first + number - 1}", unit="step") as bar:
 
             def draw(given: Tensor, keep: Tensor, bar: tqdm = bar) -> Tensor:
-                options = {
-                    "temperature": temperature,
-                    "top_p": top_p,
-                    "given": given,
-                    "keep": keep,
-                    "generator": generator,
-                    "on_step": lambda done, total: bar.update(1),
-                }
-                model = module.score, module.graph, module.noise
-                if sampler == "first_hitting":
-                    share = -(-int((~keep[0]).sum()) // steps)
-                    return first_hitting(*model, tokens_per_call=share, **options)
-                return sample(*model, steps=steps, predictor=PREDICTORS[sampler], **options)
+                return sample(
+                    module.score,
+                    module.graph,
+                    module.noise,
+                    steps=steps,
+                    sampler=sampler,
+                    temperature=temperature,
+                    top_p=top_p,
+                    prompt=given,
+                    keep=keep,
+                    generator=generator,
+                    on_step=lambda done, total: bar.update(1),
+                )
 
             with torch.inference_mode():
                 filled = fill(
