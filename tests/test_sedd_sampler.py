@@ -114,7 +114,10 @@ def test_first_hitting_calls_the_network_once_a_token_at_most(steps, calls):
 
 
 def test_a_mask_never_remains_after_denoising_and_may_without():
-    options = dict(score_fn=lambda x, sigma: torch.full((*x.shape, 4), -20.0), graph=Absorb(3))
+    def reluctant(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([-20.0, -20.0, -20.0, 0.0]).expand(*x.shape, 4)
+
+    options = dict(score_fn=reluctant, graph=Absorb(3))
     options |= dict(noise=LogLinear(), shape=(2, 6), steps=3)
     assert (sample(**options) < 3).all()
     assert (sample(**options, denoise=False) == 3).any()
