@@ -86,6 +86,7 @@ def check_quantise(case: Case, net: VQVAE) -> Rows:
 def check_training(case: Case, base: Case, net: VQVAE) -> Rows:
     """One batch: every part of the loss, gradients, and the codebooks after the update."""
     audio, hps = base.input("x").transpose(1, 2), base.config
+    width = case.manifest["bandwidth"]
     levels = range(len(net.config.downs))
     sums: dict[str, Tensor] = {}
     statistics: dict[str, list[Tensor]] = {}
@@ -97,15 +98,15 @@ def check_training(case: Case, base: Case, net: VQVAE) -> Rows:
         c, distance = codebook.quantise(z)
         out = net.decoders[level](z + (codebook.look_up(c) - z).detach())
         outputs.append(out), latents.append(z), codes.append(c)
-        waveform.append(waveform_distance(out, audio, hps["lmix_linf"]))
-        spectral.append(spectral_distance(out, audio))
+        waveform.append(waveform_distance(out, audio, hps["lmix_linf"]) / width["l2"])
+        spectral.append(spectral_distance(out, audio) / width["spec"])
         commits.append((z - codebook.look_up(c).detach()).square().mean())
         counts = torch.bincount(c.flatten(), minlength=len(codebook.k)).float()
         shares = counts / counts.sum()
         single = norm(magnitude(audio, SINGLE) - magnitude(out, SINGLE)).mean()
         sums[f"recons_loss_l{level + 1}"] = waveform[-1]
         sums[f"multispectral_loss_l{level + 1}"] = spectral[-1]
-        sums[f"spectral_loss_l{level + 1}"] = single
+        sums[f"spectral_loss_l{level + 1}"] = single / width["spec"]
         for name, value in {
             "entropy": -(shares * (shares + 1e-8).log()).sum(),
             "fit": distance.mean(),
@@ -122,9 +123,9 @@ def check_training(case: Case, base: Case, net: VQVAE) -> Rows:
         "multispectral_loss": sum(spectral),
         "spectral_loss": sum(sums[f"spectral_loss_l{i + 1}"] for i in levels),
         "spectral_convergence": (gap / norm(magnitude(audio, SINGLE)).clamp(min=2e-3)).mean(),
-        "l1_loss": (first - audio).abs().mean(),
-        "l2_loss": (first - audio).square().mean(),
-        "linf_loss": largest_errors(first, audio, hps["linf_k"]),
+        "l1_loss": (first - audio).abs().mean() / width["l1"],
+        "l2_loss": (first - audio).square().mean() / width["l2"],
+        "linf_loss": largest_errors(first, audio, hps["linf_k"]) / width["l2"],
     }
     sums["loss"] = (
         sums["recons_loss"]
@@ -140,10 +141,11 @@ def check_training(case: Case, base: Case, net: VQVAE) -> Rows:
             yield case.name, name, case.compare(name, parameters[name.removeprefix("grad/")].grad)
     yield case.name, "x_out", case.compare("x_out", first.detach().transpose(1, 2))
     for level in levels:
+        vectors = latents[level].detach().transpose(1, 2).flatten(0, 1)
         average = CodebookEMA(net.codebook(level), hps["l_mu"], hps["revival_threshold"])
-        average.update(
-            latents[level].detach().transpose(1, 2).flatten(0, 1), codes[level].flatten()
-        )
+        average.counts.fill_(codes[level].shape[1] / hps["l_bins"])  # the reference's start
+        average.sums.mul_(average.counts[:, None])
+        average.update(vectors, codes[level].flatten())
         alive = average.counts >= hps["revival_threshold"]
         k = net.codebook(level).k * alive[:, None]
         for name, value in (("k_elem", average.counts), ("k_sum", average.sums), ("k", k)):
