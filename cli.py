@@ -26,17 +26,43 @@ def main(args: list[str] | None = None) -> int:
     command = args[0]
     if command not in (*TRAINER, "encode", "sample"):
         return mistake(f"unknown command {command!r}\n{USAGE}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    report_events()
+    from argparse import ArgumentError
+
     try:
         train(args) if command in TRAINER else run(command, args[1:])
+    except ArgumentError as error:
+        return mistake(
+            f"{' '.join(str(error).split())}\n(cli.py {command} --help lists the options)"
+        )
     except (ValueError, OSError) as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
-        return mistake(f"{error}\n(MUSIC_TRACEBACK=1 shows where this came from)")
+        return mistake(f"{clear(str(error))}\n(MUSIC_TRACEBACK=1 shows where this came from)")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def report_events() -> None:
+    """Print what our packages log, and nothing of others'."""
+    handler = logging.StreamHandler()
+    for name in ("codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+
+
+def clear(message: str) -> str:
+    """Cut a parser's tree of failed attempts down to the reasons."""
+    start, found, reasons = message.partition("Errors:")
+    if not found:
+        return " ".join(message.split())
+    parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
+    parts = [part for part in parts if part and not part.startswith("Expected a <class")]
+    where = start.split("Does not validate")[0].strip()
+    return f"{where} {'; '.join(parts)}".strip()
 
 
 def mistake(message: str) -> int:
@@ -47,19 +73,27 @@ def mistake(message: str) -> int:
 def run(command: str, args: list[str]) -> None:
     from jsonargparse import auto_cli
 
-    auto_cli({"encode": encode, "sample": sample}[command], args=args, prog=f"cli.py {command}")
+    function = {"encode": encode, "sample": sample}[command]
+    auto_cli(function, args=args, prog=f"cli.py {command}", exit_on_error=False)
 
 
 def train(args: list[str]) -> None:
     """Run LightningCLI in subclass mode; the model and the data come from --config."""
-    if not {"-h", "--help"} & set(args):
+    if not {"-h", "--help", "--print_config"} & set(args):
+        if not any(arg.split("=")[0] in ("--config", "-c", "--model") for arg in args):
+            raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
         go_offline_without_account()
+    sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
     from lightning.pytorch import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningCLI
 
     from callbacks.randomness import BatchSeed
 
-    LightningCLI(
+    class CommandLine(LightningCLI):
+        def _parse_ckpt_path(self) -> None:
+            """Leave the settings as given: a checkpoint of another model is a mistake to report."""
+
+    CommandLine(
         LightningModule,
         LightningDataModule,
         subclass_mode_model=True,
@@ -72,7 +106,7 @@ def train(args: list[str]) -> None:
             "default_root_dir": "runs",
             "callbacks": BatchSeed(),
         },
-        args=args,
+        parser_kwargs={"exit_on_error": False} | dict.fromkeys(TRAINER, {"exit_on_error": False}),
     )
 
 

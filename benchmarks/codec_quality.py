@@ -25,7 +25,8 @@ def snr(output: Tensor, target: Tensor) -> float:
 
 def spectral_convergence(output: Tensor, target: Tensor) -> float:
     ratios = [
-        norm(magnitude(output, r) - magnitude(target, r)) / norm(magnitude(target, r)).clamp(min=1e-3)
+        norm(magnitude(output, r) - magnitude(target, r))
+        / norm(magnitude(target, r)).clamp(min=1e-3)
         for r in RESOLUTIONS
     ]
     return float(torch.stack(ratios).mean())

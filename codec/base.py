@@ -1,6 +1,7 @@
 """What every neural audio codec here offers, and the window a model asks the data module to cut."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -22,7 +23,9 @@ class Window:
     streams: dict[str, str] = field(default_factory=lambda: {"tokens": "tokens"})
 
     def __post_init__(self) -> None:
-        if self.length < 1 or self.length % self.align or self.context % self.align:
+        if self.length < 1:
+            raise ValueError(f"an example must be longer than {self.length} samples")
+        if self.length % self.align or self.context % self.align:
             raise ValueError(
                 f"a window's length and context must be multiples of {self.align} samples, "
                 f"got length {self.length} and context {self.context}"
@@ -77,6 +80,25 @@ class Frozen(nn.Module):
 
     def __deepcopy__(self, memo: dict) -> "Frozen":
         return self  # weight averaging copies the owner; the codec stays one
+
+
+def mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], shown: int = 3) -> str:
+    """Say what of a state dict is missing, unknown or of another shape; nothing if it fits."""
+    shapes = [
+        f"{name} {list(state[name].shape)} for {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    problems = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unknown": sorted(state.keys() - wanted.keys()),
+        "of another shape": shapes,
+    }
+    return "; ".join(
+        f"{len(names)} {what} ({', '.join(names[:shown])}{', …' if len(names) > shown else ''})"
+        for what, names in problems.items()
+        if names
+    )
 
 
 def mono(audio: Tensor) -> Tensor:

@@ -9,11 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from codec.base import Codec
+from codec.base import Codec, mismatch
 from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
 
 EMBEDDED = Path(__file__).with_name("embedded.safetensors")
-LEFT_OUT = 3  # names shown of a long list
 
 
 class JukeboxCodec(Codec):
@@ -79,19 +78,12 @@ class JukeboxCodec(Codec):
 def load_weights(vqvae: VQVAE, path: Path) -> None:
     """Load a file of the VQ-VAE's weights, strictly; ValueError names what does not fit."""
     if not path.is_file():
-        raise FileNotFoundError(f"no codec weights at {path}: give --path a vqvae.pth.tar")
+        raise FileNotFoundError(
+            f"no codec weights at {path}: the path is that of OpenAI's vqvae.pth.tar, or left out"
+        )
     state = read_state(path)
-    wanted = vqvae.state_dict()
-    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    shapes = [
-        f"{name} {list(state[name].shape)} for {list(value.shape)}"
-        for name, value in wanted.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    problems = [("missing", missing), ("unknown", extra), ("of another shape", shapes)]
-    texts = [f"{len(x)} {what} ({', '.join(x[:LEFT_OUT])})" for what, x in problems if x]
-    if texts:
-        raise ValueError(f"{path} does not hold this VQ-VAE: {'; '.join(texts)}")
+    if problem := mismatch(vqvae.state_dict(), state):
+        raise ValueError(f"{path} does not hold this VQ-VAE: {problem}")
     vqvae.load_state_dict({name: value.float() for name, value in state.items()})
 
 

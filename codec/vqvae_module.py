@@ -4,7 +4,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from codec.base import Window, mono
+from codec.base import Window, mismatch, mono
 from codec.vqvae import SAMPLE_RATE, VQVAE, VQVAEConfig
 from codec.vqvae_codebook import CodebookEMA, perplexity
 from codec.vqvae_loss import Bandwidth, reconstruction_loss
@@ -79,7 +79,7 @@ class VQVAEModule(LightningModule):
         audio = mono(batch["audio"])
         losses = [self.level_loss(audio, level, stage) for level in self.levels]
         loss = torch.stack(losses).sum()
-        self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=stage == "val")
+        self.log(f"{stage}/loss", loss, prog_bar=True, sync_dist=stage != "train")
         return loss
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -87,6 +87,13 @@ class VQVAEModule(LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         return self.loss(batch, "val")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return self.loss(batch, "test")
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
+            raise ValueError(f"the checkpoint is not one of these levels of a VQ-VAE: {problem}")
 
     @torch.no_grad()
     def demo(

@@ -58,7 +58,8 @@ class Job:
         if isinstance(samples, str):
             self.failed[path] = samples
             return
-        streams = codec.encode_streams(samples[None], self.store.header.streams)
+        device = next(codec.parameters(), samples).device
+        streams = codec.encode_streams(samples[None].to(device), self.store.header.streams)
         name = path.relative_to(self.root).as_posix() if path != self.root else path.name
         self.store.add(self.keys[path], name, {key: value[0] for key, value in streams.items()})
 
@@ -97,6 +98,7 @@ class EncodeModule(LightningModule):
         self.frozen, self.job = Frozen(codec), job
 
     @torch.no_grad()
-    def predict_step(self, batch: tuple[str, Tensor | str], batch_idx: int) -> None:
+    def predict_step(self, batch: tuple[str, Tensor | str], batch_idx: int) -> str:
         path, samples = batch
         self.job.encode(self.frozen.module, Path(path), samples)
+        return path

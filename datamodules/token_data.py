@@ -117,13 +117,10 @@ class TokenDataModule(LightningDataModule):
             write_demo_music(demo_music_folder())
         job, codec = self.job(), self.codec
         if todo := job.todo:
-            device = self.trainer.strategy.root_device
-            codec.to(device)
+            codec.to(self.trainer.strategy.root_device)
             tracks = Tracks(todo, codec.sample_rate)
             for path, samples in tqdm(tracks, desc="encoding", unit="track", total=len(tracks)):
-                job.encode(
-                    codec, Path(path), samples if isinstance(samples, str) else samples.to(device)
-                )
+                job.encode(codec, Path(path), samples)
         job.finish()
         say(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
 

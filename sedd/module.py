@@ -1,12 +1,13 @@
 """Train SEDD on the tokens of a codec (Lou et al. 2024, arXiv:2310.16834)."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from codec.base import Codec, Frozen, Window
+from codec.base import Codec, Frozen, Window, mismatch
 from codec.jukebox import JukeboxCodec
 from sedd.ddit import DDiT
 from sedd.entropy import NGrams
@@ -73,11 +74,10 @@ class SEDD(LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Bound the likelihood: `val/bits_per_token`, beside the tokens' own entropies."""
         tokens = self.tokens(batch)
-        loss = self.loss(tokens, self.stratified_times(tokens))
-        bits = loss / torch.log(torch.tensor(2.0))
+        bits = self.bits(tokens)
         self.val_ngrams.update(tokens)
         values = {
-            "val/loss": loss,
+            "val/loss": bits * math.log(2),
             "val/bits_per_token": bits,
             "val/bits_per_second": bits * self.sample_rate / self.codec.hop,
         }
@@ -87,6 +87,24 @@ class SEDD(LightningModule):
         for name, bits in self.val_ngrams.bits().items():
             self.log(f"val/{name}_bits_per_token", bits, sync_dist=True)
         self.val_ngrams.reset()
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log("test/bits_per_token", self.bits(self.tokens(batch)), sync_dist=True)
+
+    def bits(self, tokens: Tensor) -> Tensor:
+        """Bound the mean code length of tokens [B, L], in bits per token."""
+        return self.loss(tokens, self.stratified_times(tokens)) / math.log(2)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["codec_fingerprint"] = self.codec.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Refuse another model's weights, and another codec's tokens."""
+        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
+            raise ValueError(f"the checkpoint holds another model than this one: {problem}")
+        made, ours = checkpoint.get("codec_fingerprint"), self.codec.fingerprint
+        if made != ours:
+            raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")
 
     def stratified_times(self, tokens: Tensor) -> Tensor:
         """Draw times [B] in [sampling_eps, 1], one from each of as many equal slices.
