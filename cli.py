@@ -32,9 +32,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         train(args) if command in TRAINER else run(command, args[1:])
     except ArgumentError as error:
-        return mistake(
-            f"{' '.join(str(error).split())}\n(cli.py {command} --help lists the options)"
-        )
+        return mistake(f"{clear(str(error))}\n(cli.py {command} --help lists the options)")
     except (ValueError, OSError) as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
