@@ -199,12 +199,23 @@ def sample(
         regenerate: start and end in seconds of the part of the prompt to make anew
         accelerator: auto, cpu, gpu, …
     """
-    from sedd.generate import generate_files
+    from callbacks.spectrogram import write_spectrogram
+    from datamodules import audio
+    from sedd.generate import generate, plan
+    from sedd.module import SEDD
 
-    generate_files(
-        load_module(checkpoint, accelerator), Path(out), seconds, count, sampler, steps,
-        temperature, top_p, seed, batch_size, prompt, regenerate,
+    module = load_module(checkpoint, accelerator)
+    if not isinstance(module, SEDD):
+        raise ValueError(f"sample takes a SEDD checkpoint, this one is of {type(module).__name__}")
+    made = generate(
+        module, plan(module, seconds, prompt, regenerate),
+        count, batch_size, sampler, steps, temperature, top_p, seed,
     )  # fmt: skip
+    for i, samples in enumerate(made):
+        path = Path(out) / f"sample_{i}.wav"
+        audio.write(path, samples, module.sample_rate)
+        write_spectrogram(path.with_suffix(".png"), samples, module.sample_rate)
+    print(f"{count} files, with their spectrograms, in {out}")
 
 
 def load_module(checkpoint: str, accelerator: str):

@@ -1,43 +1,95 @@
-"""Audio files from a trained SEDD: of any length, from nothing, after a prompt or inside one."""
+"""Audio from a trained SEDD: of any length, from nothing, after a prompt or inside one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d, pad
 from tqdm import tqdm
 
 from datamodules import audio
 from sedd.module import SEDD
 from sedd.sampler import sample
 
+FADE = (
+    441  # samples over which a prompt and what is made pass into each other, on the prompt's side
+)
 
-def generate_files(
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tokens are given and stay, and the audio they come from."""
+
+    tokens: Tensor  # [1, L]
+    keep: Tensor  # [1, L], true where a token stays
+    original: Tensor | None = None  # [C, T], padded to the whole length
+
+
+def plan(
     module: SEDD,
-    out: Path,
     seconds: float,
-    count: int,
-    sampler: str,
-    steps: int,
-    temperature: float,
-    top_p: float,
-    seed: int,
-    batch_size: int,
-    prompt: str | None,
-    regenerate: tuple[float, float] | None,
-) -> None:
-    """Write `count` files; the prompt, if any, is encoded and decoded as well."""
-    if not isinstance(module, SEDD):
-        raise ValueError(f"sample takes a SEDD checkpoint, this one holds {type(module).__name__}")
-    if seconds <= 0 or count < 1 or batch_size < 1:
-        raise ValueError("seconds, count and batch_size must be positive")
-    codec, generator = module.codec, torch.Generator(module.device).manual_seed(seed)
-    tokens, keep = layout(module, seconds, prompt, regenerate)
+    prompt: str | Path | None = None,
+    regenerate: tuple[float, float] | None = None,
+) -> Plan:
+    """Plan `seconds` of new audio, alone or after a prompt, or a part of the prompt made anew.
+
+    Raises ValueError for times that do not fit, AudioError for a prompt that can't be read.
+    """
+    codec, device = module.codec, module.device
+    rate = codec.sample_rate / codec.hop  # tokens a second
+    if seconds <= 0:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    new = max(1, round(seconds * rate))
+    if prompt is None:
+        if regenerate:
+            raise ValueError("regenerate needs a prompt, the file that is repaired")
+        empty = torch.zeros(1, new, dtype=torch.long, device=device)
+        return Plan(empty, torch.zeros_like(empty, dtype=torch.bool))
+    original = audio.read(prompt, sample_rate=codec.sample_rate)
+    tokens = codec.encode(original[None].to(device))
+    keep = torch.ones_like(tokens, dtype=torch.bool)
+    if regenerate:
+        start, stop = regenerate
+        length = original.shape[-1] / codec.sample_rate
+        if not 0 <= start < stop <= length:
+            raise ValueError(
+                f"regenerate needs 0 <= start < end <= {length:.2f} s, the prompt's length, "
+                f"got {start} and {stop}"
+            )
+        first = int(start * rate)
+        keep[:, first : max(first + 1, round(stop * rate))] = False
+    else:
+        tokens, keep = pad(tokens, (0, new)), pad(keep, (0, new))
+    return Plan(tokens, keep, pad(original, (0, tokens.shape[1] * codec.hop - original.shape[-1])))
+
+
+@torch.inference_mode()
+def generate(
+    module: SEDD,
+    plan: Plan,
+    count: int = 1,
+    batch_size: int = 4,
+    sampler: str = "analytic",
+    steps: int = 128,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+) -> Iterator[Tensor]:
+    """Give audio [C, T] after audio, `count` in all; what is kept of a prompt is the prompt itself."""
+    if count < 1 or batch_size < 1:
+        raise ValueError(f"count and batch_size must be positive, got {count} and {batch_size}")
+    generator = torch.Generator(module.device).manual_seed(seed)
     for first in range(0, count, batch_size):
         number = min(batch_size, count - first)
-        with tqdm(desc=f"sampling {first}-{first + number - 1}", unit="step") as bar:
+        with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", unit="step") as bar:
 
-            def draw(given: Tensor, keep: Tensor, bar: tqdm = bar) -> Tensor:
+            def advance(done: int, total: int, bar: tqdm = bar) -> None:
+                bar.total = bar.n + 1 + total - done  # of this window and those before
+                bar.update()
+
+            def draw(given: Tensor, keep: Tensor, advance: Callable = advance) -> Tensor:
                 return sample(
                     module.score,
                     module.graph,
@@ -49,59 +101,35 @@ def generate_files(
                     prompt=given,
                     keep=keep,
                     generator=generator,
-                    on_step=lambda done, total: bar.update(1),
+                    on_step=advance,
                 )
 
-            with torch.inference_mode():
-                filled = fill(
-                    draw, tokens.expand(number, -1), keep.expand(number, -1), module.hparams.length
-                )
-                result = codec.decode(filled)
-        for i, samples in enumerate(result):
-            path = out / f"sample_{first + i}.wav"
-            audio.write(path, samples.cpu(), codec.sample_rate)
-    print(f"{count} files of {tokens.shape[1] * codec.hop / codec.sample_rate:.1f} s in {out}")
-
-
-def layout(
-    module: SEDD, seconds: float, prompt: str | None, regenerate: tuple[float, float] | None
-) -> tuple[Tensor, Tensor]:
-    """Lay out the tokens that are given and which stay: [1, L] each."""
-    codec, device = module.codec, module.device
-    rate = codec.sample_rate / codec.hop  # tokens a second
-    if prompt is None:
-        if regenerate:
-            raise ValueError("regenerate needs a prompt, the file that is repaired")
-        length = max(1, round(seconds * rate))
-        return torch.zeros(1, length, dtype=torch.long, device=device), torch.zeros(
-            1, length, dtype=torch.bool, device=device
-        )
-    given = codec.encode(audio.read(prompt, sample_rate=codec.sample_rate)[None].to(device))
-    keep = torch.ones_like(given, dtype=torch.bool)
-    if regenerate:
-        start, stop = regenerate
-        if not 0 <= start < stop <= given.shape[1] / rate:
-            raise ValueError(
-                f"regenerate needs 0 <= start < end <= {given.shape[1] / rate:.2f} s (the prompt's"
-                f" length), got {start} and {stop}"
-            )
-        keep[:, round(start * rate) : round(stop * rate)] = False
-        return given, keep
-    more = max(1, round(seconds * rate))
-    return torch.nn.functional.pad(given, (0, more)), torch.nn.functional.pad(keep, (0, more))
+            tokens, keep = plan.tokens.expand(number, -1), plan.keep.expand(number, -1)
+            tokens = fill(draw, tokens, keep, module.hparams.length)
+        for made in module.codec.decode(tokens).cpu():
+            yield splice(made, plan, module.codec.hop)
 
 
 def fill(
     draw: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, keep: Tensor, window: int
 ) -> Tensor:
-    """Draw what is not kept, window by window from the left, each after half a window of the last."""
+    """Draw what is not kept of tokens [B, L], window by window, each half a window on."""
     total = tokens.shape[1]
     while not keep.all():
         first = int((~keep[0]).nonzero()[0])
         start = max(0, min(first - window // 2, total - window))
         part = slice(start, start + window)
-        tokens = tokens.clone()
+        tokens, keep = tokens.clone(), keep.clone()
         tokens[:, part] = draw(tokens[:, part], keep[:, part])
-        keep = keep.clone()
         keep[:, part] = True
     return tokens
+
+
+def splice(made: Tensor, plan: Plan, hop: int) -> Tensor:
+    """Put what was made [1, T] into the original [C, T], with short linear fades around it."""
+    if plan.original is None:
+        return made
+    new = (~plan.keep).float().repeat_interleave(hop, dim=1).cpu()  # [1, T]
+    new = avg_pool1d(pad(new, (FADE, FADE), mode="replicate"), 2 * FADE + 1, stride=1)
+    share = (2 * new).clamp(max=1)  # reaches 1 at the border, falls to 0 within the prompt
+    return plan.original.lerp(made.expand_as(plan.original), share.expand_as(plan.original))

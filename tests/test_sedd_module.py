@@ -14,7 +14,7 @@ from datamodules import audio
 from datamodules.token_data import TokenDataModule
 from sedd.ddit import DDiT
 from sedd.entropy import NGrams
-from sedd.generate import fill
+from sedd.generate import FADE, fill, generate, plan
 from sedd.graph import Absorb, Uniform
 from sedd.module import SEDD
 from tests.test_tokens import Coarse, encode
@@ -103,3 +103,29 @@ def test_fill_keeps_what_is_given_and_goes_window_by_window():
     keep[:, 5:9] = True
     result = fill(draw, tokens, keep, 16)
     assert (result[:, 5:9] == 0).all() and (result[~keep] == 7).all() and set(seen) == {16}
+
+
+def test_a_repaired_file_is_the_original_outside_the_gap(tmp_path):
+    model = module().eval()
+    song = torch.rand(2, 8000, generator=torch.Generator().manual_seed(0)) * 0.5
+    audio.write(tmp_path / "song.wav", song, 8000, "FLOAT")
+    todo = plan(model, 1.0, tmp_path / "song.wav", (0.4, 0.5))
+    (first,), (again,) = (list(generate(model, todo, steps=4)) for _ in range(2))
+    assert first.shape == (2, 8000) and torch.equal(first, again)
+    gap = slice(round(0.4 * 8000) // 64 * 64, round(0.5 * 8000) // 64 * 64)
+    assert torch.equal(first[:, : gap.start - FADE], song[:, : gap.start - FADE])
+    assert torch.equal(first[:, gap.stop + FADE + 64 :], song[:, gap.stop + FADE + 64 :])
+    assert torch.equal(first[0, gap], first[1, gap]) and not torch.equal(
+        song[0, gap], first[0, gap]
+    )
+
+
+def test_a_prompt_is_continued_and_wrong_times_are_refused(tmp_path):
+    model = module().eval()
+    audio.write(tmp_path / "song.wav", torch.rand(1, 4000), 8000, "FLOAT")
+    results = list(generate(model, plan(model, 0.5, tmp_path / "song.wav"), count=3, batch_size=2))
+    assert len(results) == 3 and all(x.shape == (1, 63 * 64 + 62 * 64) for x in results)
+    with pytest.raises(ValueError, match="regenerate needs 0 <= start < end <= 0.50 s"):
+        plan(model, 1.0, tmp_path / "song.wav", (0.4, 0.9))
+    with pytest.raises(ValueError, match="regenerate needs a prompt"):
+        plan(model, 1.0, None, (0.1, 0.2))
