@@ -43,6 +43,8 @@ class SEDD(LightningModule):
         self.frozen = Frozen(codec)
         self.graph, self.noise = graph(codec.codebook_size), noise
         self.net = net(self.graph.dim)
+        if self.net.scale_by_sigma and not isinstance(self.graph, Absorb):
+            raise ValueError("scale_by_sigma belongs to the absorbing graph: set it to false")
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate

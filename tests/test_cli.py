@@ -1,0 +1,126 @@
+"""The command line as a user meets it: configs, and what mistakes print."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import cli
+from codec.jukebox import JukeboxCodec
+from datamodules import audio
+from datamodules.tokens import Header, TokenStore
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("sedd_absorb", "tiny", "quickstart")
+QUICK = [part for name in NAMES for part in ("--config", f"configs/{name}.yaml")]
+SMALL = ["--model.net.hidden_size=16", "--model.net.num_blocks=1", "--model.net.num_heads=2"]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["cli.py"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def music(tmp_path):
+    for i in range(3):
+        noise = torch.rand(1, 44100, generator=torch.Generator().manual_seed(i)) - 0.5
+        audio.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
+    return tmp_path / "music"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["sedd_absorb"],
+        ["sedd_uniform"],
+        ["sedd_absorb", "tiny"],
+        ["sedd_absorb", "medium"],
+        ["sedd_uniform", "tiny"],
+    ],
+)
+def test_configs_train_a_step(names, music, tmp_path, capsys):
+    configs = [part for name in names for part in ("--config", f"configs/{name}.yaml")]
+    options = ["--data.audio", str(music), "--model.length=32", "--data.num_workers=0", *SMALL]
+    options += ["--trainer.fast_dev_run=1", f"--trainer.default_root_dir={tmp_path}"]
+    assert cli.main(["fit", *configs, *options, "--trainer.accelerator=cpu"]) == 0
+
+
+def test_the_codec_trains_a_step(music, tmp_path):
+    options = ["--data.audio", str(music), "--model.levels=[2]", "--trainer.fast_dev_run=1"]
+    options += ["--model.length=4096", "--data.batch_size=2", "--trainer.accelerator=cpu"]
+    assert cli.main(["fit", "--config", "configs/vqvae.yaml", *options]) == 0
+
+
+def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
+    options = ["--data", "datamodules.wav.WavDataModule", "--data.audio", str(music), *SMALL]
+    options += ["--model.net.checkpoint_activations=true", "--model.length=32"]
+    options += ["--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"]
+    assert cli.main(["fit", *QUICK, *options]) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["frobnicate"], "unknown command 'frobnicate'"),
+        (["fit"], "fit needs a model: give --config"),
+        (["fit", "--config", "none.yaml"], "File does not exist"),
+        (["fit", *QUICK, "--model.lenght=3"], "Option 'lenght' is not accepted"),
+        (["fit", *QUICK, "--trainer.max_stepz=3"], "max_stepz"),
+        (["fit", *QUICK, "--model.length=0"], "must be longer than 0 samples"),
+        (["fit", *QUICK, "--data.audio=/none"], "no such folder or audio file: /none"),
+        (["encode", "/none"], "no such folder or audio file: /none"),
+        (["encode", "/none", "--level=7"], "level must be 0 (finest), 1 or 2 (coarsest), got 7"),
+        (["encode"], "required: audio"),
+        (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
+        (["sample", "/none.ckpt", "--nope=1"], "--nope"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(args, message, capsys):
+    assert cli.main(args) == 2
+    error = capsys.readouterr().err
+    lines = error[error.index("error: ") :].splitlines()  # before it: Lightning's own lines
+    assert message in lines[0] and not any("Traceback" in line for line in lines)
+
+
+def test_bad_music_and_foreign_tokens_are_refused(music, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["fit", *QUICK, f"--data.audio={tmp_path / 'empty'}"]) == 2
+    assert ".flac" in capsys.readouterr().err
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.wav").write_text("hello")
+    assert cli.main(["encode", str(tmp_path / "text")]) == 2
+    assert "none of the 1 files" in capsys.readouterr().err
+    TokenStore.create(tmp_path / "store", Header("other", 44100, 128, 2048, ("tokens",)))
+    assert cli.main(["fit", *QUICK, f"--data.tokens={tmp_path / 'store'}"]) == 2
+    assert "were made by codec other" in capsys.readouterr().err
+    assert cli.main(["fit", *QUICK, f"--data.audio={music}", "--ckpt_path=/none.ckpt", *SMALL]) == 2
+
+
+def test_encode_sample_and_the_checkpoint_of_another_model(music, tmp_path, capsys):
+    store = str(tmp_path / "store")
+    assert cli.main(["encode", str(music), "--out", store, "--accelerator=cpu"]) == 0
+    assert TokenStore.open(Path(store)).header.fingerprint == JukeboxCodec().fingerprint
+    fit = ["fit", *QUICK, "--data.tokens", store, "--model.length=32", "--trainer.accelerator=cpu"]
+    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.demo_steps=2"]
+    fit += ["--trainer.default_root_dir", str(tmp_path), "--data.batch_size=2"]
+    assert cli.main([*fit, *SMALL]) == 0
+    last = str(tmp_path / "checkpoints" / "last.ckpt")
+    options = ["--out", str(tmp_path / "out"), "--seconds=0.2", "--count=2", "--steps=2"]
+    assert cli.main(["sample", last, *options, "--accelerator=cpu"]) == 0
+    assert len(list((tmp_path / "out").glob("*.wav"))) == 2
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+    assert cli.main([*fit, "--ckpt_path", last]) == 2  # another size of network
+    assert "of another shape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["encode"], ["sample"], ["fit"]])
+def test_help_is_readable(command):
+    result = subprocess.run(
+        [sys.executable, "cli.py", *command, "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0 and "usage:" in result.stdout, result.stderr
