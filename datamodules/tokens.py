@@ -105,9 +105,13 @@ class TokenStore:
             if final.exists():
                 shutil.rmtree(final)
             os.replace(temporary, final)
-        except BaseException:
+        except OSError as error:
+            raise OSError(
+                f"the tokens of {source} can't be written to {self.folder}: {error.strerror}; what is "
+                "there is whole, run it again to go on"
+            ) from error
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
     def drop_except(self, keep: set[str]) -> int:
         """Delete the tracks that are not in `keep`, and what interrupted writers left."""
