@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 
 USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
@@ -44,12 +45,15 @@ def main(args: list[str] | None = None) -> int:
 
 
 def report_events() -> None:
-    """Print what our packages log, and nothing of others'."""
+    """Print what our packages log; leave out Lightning's tips and a warning about its own code."""
     handler = logging.StreamHandler()
     for name in ("codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
+    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
+    warnings.filterwarnings("ignore", message=".*LeafSpec")
 
 
 def clear(message: str) -> str:

@@ -1,8 +1,8 @@
 """Say what a codec keeps of music: python -m benchmarks.codec_quality FOLDER [--path FILE].
 
 For each level, over crops spread through the folder: SNR; the multi-resolution spectral distance
-(0 equal, 1 silence); the cosine of chroma frames, mean removed (chance is 0); the correlation of onset
-strength; the perplexity of the codes.
+(0 equal, 1 silence); the cosine of chroma frames, mean removed (chance is 0); the correlation of
+onset strength; the perplexity of the codes.
 """
 
 import argparse

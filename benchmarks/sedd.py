@@ -1,7 +1,7 @@
 """SEDD's costs, side by side: python -m benchmarks.sedd [--hidden 192 --blocks 4 --length 256].
 
-Prints a training step, and tokens per second of each sampler by its steps, in CPU time where there is
-no GPU, interleaved so that a busy machine slows all alike.
+Prints a training step, and tokens per second of each sampler by its steps, in CPU time where
+there is no GPU, interleaved so that a busy machine slows all alike.
 """
 
 import argparse

@@ -35,7 +35,8 @@ class Demo(Callback):
     `batch` is the first validation batch, and `generator` lies on the module's device. A demo is
     made by one process while the others wait, leaves the random streams of training alone, and when
     it fails, training goes on. With `every_n_steps`, a validation makes one only when that many
-    steps have passed since the last. Sanity checks and `fast_dev_run` make none.
+    steps have passed since the last. Sanity checks and `fast_dev_run` make none. In the predict
+    loop it writes the audio that `predict_step` returns by name.
     """
 
     def __init__(
@@ -85,6 +86,21 @@ class Demo(Callback):
                     log.warning("demo at step %d failed: %s", trainer.global_step, reason)
                     log.debug("where the demo failed", exc_info=True)
         trainer.strategy.barrier("demo")
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: dict[str, Tensor],
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write what `predict_step` made, each process its own batches."""
+        number = batch_idx * trainer.world_size + trainer.global_rank
+        folder = Path(trainer.default_root_dir) / "predictions" / f"batch_{number:04d}"
+        for name, audio in outputs.items():
+            write_clips(folder, name, audio, pl_module.sample_rate)
 
     def _due(self, trainer: Trainer) -> bool:
         if self.every_n_steps is None:

@@ -51,7 +51,7 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, audio: Tensor) -> Tensor:
-        """Encode audio [B, C, T] at `sample_rate`, mixed down to mono, to tokens [B, ceil(T / hop)]."""
+        """Encode audio [B, C, T] at `sample_rate`, mixed to mono, to tokens [B, ceil(T / hop)]."""
 
     @abstractmethod
     def decode(self, tokens: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Codec(nn.Module, ABC):
 
 
 class Frozen(nn.Module):
-    """Hold a pretrained module that moves with its owner but is never trained, averaged or saved."""
+    """Hold a pretrained module that moves with its owner but isn't trained, averaged or saved."""
 
     def __init__(self, module: nn.Module):
         super().__init__()

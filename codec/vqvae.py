@@ -1,7 +1,7 @@
 """Jukebox's VQ-VAE: three independent autoencoders of the waveform, at hops 8, 32 and 128.
 
-Dhariwal et al. 2020, arXiv:2005.00341, section 3 and appendix B.1. The module tree carries the names
-of OpenAI's `vqvae.pth.tar`, so that file loads as it is.
+Dhariwal et al. 2020, arXiv:2005.00341, section 3 and appendix B.1. The module tree carries the
+names of OpenAI's `vqvae.pth.tar`, so that file loads as it is.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class VQVAEConfig:
         return [self.dilation_growth**i for i in range(self.depth * self.multipliers[level])]
 
     def margin(self, level: int) -> int:
-        """Return the samples of context on each side that make a piece exact, a multiple of the hop.
+        """Count the samples of context on each side that make a piece exact, a multiple of the hop.
 
         This bounds the receptive field of both halves: in each halving's stack every dilation adds
         its reach at the stack's own rate, and the plain convolutions add two positions more; the

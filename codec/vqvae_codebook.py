@@ -37,7 +37,7 @@ class CodebookEMA(nn.Module):
 
     @torch.no_grad()
     def update(self, vectors: Tensor, codes: Tensor) -> Tensor:
-        """Move codes towards the vectors [N, D] given to them [N]; return the batch's counts [K]."""
+        """Move codes towards the vectors [N, D] given to them [N]; return their counts [K]."""
         sums = torch.zeros_like(self.sums).index_add_(0, codes, vectors.float())
         counts = torch.bincount(codes, minlength=len(self.counts)).to(self.counts)
         if dist.is_initialized():

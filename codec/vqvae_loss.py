@@ -1,4 +1,4 @@
-"""Reconstruction losses of Jukebox's VQ-VAE (Dhariwal et al. 2020, arXiv:2005.00341, section 3.2)."""
+"""Reconstruction losses of the VQ-VAE (Dhariwal et al. 2020, arXiv:2005.00341, section 3.2)."""
 
 from dataclasses import dataclass
 

@@ -91,6 +91,11 @@ class VQVAEModule(LightningModule):
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         return self.loss(batch, "test")
 
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Give the passages and what each level makes of them, for a Demo to write."""
+        generator = torch.Generator(self.device)
+        return self.demo(batch, len(batch["audio"]), self.window.length, generator)
+
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
             raise ValueError(f"the checkpoint is not one of these levels of a VQ-VAE: {problem}")

@@ -1,7 +1,6 @@
 """Synthetic stereo music, made offline, to run everything before a music folder is at hand."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from datamodules import audio
+from datamodules.cache import cache_folder
 
 VERSION = 1  # count up when the sound changes: a new version gets a new folder
 
@@ -254,6 +254,5 @@ def write_demo_music(
 
 def demo_music_folder() -> Path:
     """The default place, in the user's cache folder, named after this version of the music."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     version = hashlib.sha256(f"demo music {VERSION}".encode()).hexdigest()[:8]
-    return cache / "music-diffusion" / f"demo_music-{version}"
+    return cache_folder() / f"demo_music-{version}"

@@ -1,8 +1,7 @@
-"""Encode a folder of music into a token store: resumable, and shared among processes by the Trainer."""
+"""Encode a folder of music into a token store: resumable, and shared by the Trainer's processes."""
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +12,10 @@ from torch.utils.data import Dataset
 
 from codec.base import Codec, Frozen
 from datamodules import audio
+from datamodules.cache import cache_folder
 from datamodules.tokens import Header, TokenStore, track_key
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """The folder for what can be made again: XDG_CACHE_HOME/music-diffusion."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "music-diffusion"
 
 
 def default_store(folder: Path, codec: Codec, streams: tuple[str, ...]) -> Path:
@@ -32,7 +26,7 @@ def default_store(folder: Path, codec: Codec, streams: tuple[str, ...]) -> Path:
 
 @dataclass
 class Job:
-    """What there is to encode: `todo` are files without tokens, `keys` names every file's tokens."""
+    """What there is to encode: `todo` are files without tokens, `keys` names each file's tokens."""
 
     root: Path
     store: TokenStore

@@ -165,3 +165,6 @@ class TokenDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader | list[DataLoader]:
         return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self.val_dataloader()

@@ -78,8 +78,9 @@ class TokenStore:
         ours = self.header
         if (ours.fingerprint, ours.hop) != (header.fingerprint, header.hop):
             raise ValueError(
-                f"the tokens in {self.folder} were made by codec {ours.fingerprint} (hop {ours.hop}),"
-                f" this model's codec is {header.fingerprint} (hop {header.hop}): encode again"
+                f"the tokens in {self.folder} were made by codec {ours.fingerprint} (hop "
+                f"{ours.hop}), this model's codec is {header.fingerprint} "
+                f"(hop {header.hop}): encode again"
             )
         missing = sorted(set(header.streams) - set(ours.streams))
         if missing:
@@ -107,8 +108,8 @@ class TokenStore:
             os.replace(temporary, final)
         except OSError as error:
             raise OSError(
-                f"the tokens of {source} can't be written to {self.folder}: {error.strerror}; what is "
-                "there is whole, run it again to go on"
+                f"the tokens of {source} can't be written to {self.folder}: {error.strerror}; what "
+                "is there is whole, run it again to go on"
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -77,7 +77,7 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> Iterator[Tensor]:
-    """Give audio [C, T] after audio, `count` in all; what is kept of a prompt is the prompt itself."""
+    """Give audio [C, T] after audio, `count` in all; what a prompt keeps is the prompt itself."""
     if count < 1 or batch_size < 1:
         raise ValueError(f"count and batch_size must be positive, got {count} and {batch_size}")
     generator = torch.Generator(module.device).manual_seed(seed)

@@ -93,6 +93,12 @@ class SEDD(LightningModule):
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self.log("test/bits_per_token", self.bits(self.tokens(batch)), sync_dist=True)
 
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Sample as many passages as the batch has, beside the real ones, for a Demo to write."""
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        count = len(next(iter(batch.values())))
+        return self.demo(batch, count, self.window.length, generator)
+
     def bits(self, tokens: Tensor) -> Tensor:
         """Bound the mean code length of tokens [B, L], in bits per token."""
         return self.loss(tokens, self.stratified_times(tokens)) / math.log(2)

@@ -195,6 +195,7 @@ def check(
         )
     if ((prompt[keep] < 0) | (prompt[keep] >= graph.codebook_size)).any():
         raise ValueError(
-            f"kept tokens must be from 0 to {graph.codebook_size - 1}, got {int(prompt[keep].min())}"
-            f" to {int(prompt[keep].max())}; was the prompt made by another codec?"
+            f"kept tokens must be from 0 to {graph.codebook_size - 1}, "
+            f"got {int(prompt[keep].min())} to {int(prompt[keep].max())}; "
+            "was the prompt made by another codec?"
         )

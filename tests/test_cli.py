@@ -114,6 +114,8 @@ def test_encode_sample_and_the_checkpoint_of_another_model(music, tmp_path, caps
     assert cli.main(["sample", last, *options, "--accelerator=cpu"]) == 0
     assert len(list((tmp_path / "out").glob("*.wav"))) == 2
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
+    assert cli.main(["predict", *fit[1:], *SMALL, "--ckpt_path", last]) == 0
+    assert list((tmp_path / "predictions").glob("batch_0000/sample_*.wav"))
     assert cli.main([*fit, "--ckpt_path", last]) == 2  # another size of network
     assert "of another shape" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""SEDD through the Trainer: it learns, demos, resumes exactly, and samples what it is told to keep."""
+"""SEDD through the Trainer: it learns, demos, resumes exactly, and keeps what it is told to."""
 
 from functools import partial
 
@@ -67,8 +67,9 @@ def test_twenty_steps_equal_ten_and_ten_more(tmp_path, store):
 def test_validation_and_demo_run(tmp_path, store, graph):
     model = module(graph)
     trainer = Trainer(
-        default_root_dir=tmp_path, max_steps=2, logger=False, accelerator="cpu", val_check_interval=1,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        default_root_dir=tmp_path, max_steps=2, logger=False, accelerator="cpu",
+        val_check_interval=1, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(model, TokenDataModule(tokens=store, batch_size=2))
     bits = trainer.callback_metrics["val/bits_per_token"]

@@ -196,7 +196,7 @@ class Case:
         return filled
 
     def fill(self, module: nn.Module) -> nn.Module:
-        """Give a module the golden weights, once its keys and shapes are the listed ones in order."""
+        """Give a module the golden weights, once its keys and shapes are the listed ones."""
         self.check_state(module)
         state = module.state_dict()
         state.update(self.fill_state())
