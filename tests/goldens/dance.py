@@ -1,0 +1,60 @@
+"""Check Dance Diffusion against the golden `dance_diffusion`."""
+
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from jbdiff.crash import alpha_sigma, crash, refine, times_below
+from jbdiff.dance import DiffusionAttnUnet1D
+from tests.goldens.format import Case, Golden
+
+Rows = Iterator[tuple[str, str, float]]
+
+
+@torch.no_grad()
+def check(golden: Golden) -> Rows:
+    for case in golden.cases.values():
+        if "depth" in case.manifest["config"]:
+            yield from check_network(case)
+        elif "noise_level" in case.manifest["config"]:
+            yield from check_resample(case)
+        else:
+            yield from check_schedule(case)
+
+
+def check_network(case: Case) -> Rows:
+    c = case.config
+    net = case.fill(DiffusionAttnUnet1D(c["depth"], c["n_attn"], c["c_mults"])).eval()
+    yield case.name, "v", case.compare("v", net(case.input("x"), case.input("t")))
+
+
+def check_schedule(case: Case) -> Rows:
+    t = case.input("t")
+    alpha, sigma = alpha_sigma(t)
+    for name, value in (("crash", crash(t)), ("alpha", alpha), ("sigma", sigma)):
+        yield case.name, name, case.compare(name, value)
+
+
+def check_resample(case: Case) -> Rows:
+    """Refine with the toy network of the reference, and note the times it is called at."""
+    c = case.config
+    if c["eta"]:
+        raise ValueError(f"{case.name}: no rule says which noise eta {c['eta']} drew")
+    factor = float(re.search(r"([\d.]+) \* x \* t", case.outputs["out"]["note"])[1])
+    seen: list[Tensor] = []
+
+    def v_fn(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(t[:1])
+        return factor * x * t[:, None, None]
+
+    def run(sampler: str) -> Tensor:
+        strength = 1 - c["noise_level"]
+        return refine(v_fn, case.input("audio"), case.input("noise"), c["steps"], strength, sampler)
+
+    results = {"step_list": times_below(c["steps"], c["noise_level"]).flip(0), "out": run("ddim")}
+    results["t_seen_by_model"] = torch.cat(seen)
+    results["out_iplms"] = run("iplms")
+    for name, value in results.items():
+        yield case.name, name, case.compare(name, value)
