@@ -1,0 +1,141 @@
+"""Train Dance Diffusion: a v-diffusion model of stereo audio, unconditional."""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from codec.base import Window, mismatch, mono
+from jbdiff.crash import alpha_sigma, crash, refine, sampler_named, times_below
+from jbdiff.dance import DiffusionAttnUnet1D
+
+
+class Dance(LightningModule):
+    """Diffusion of passages of `length` samples; `refine` finishes what another model made.
+
+    Attributes carry the published names: a checkpoint's `diffusion_ema.*`, or `diffusion.*` of
+    ours, which is the average already. `demo_steps` counts the sampler's steps in demos, and
+    `demo_strength` is how much of the mono audio its finished demos keep.
+    """
+
+    def __init__(
+        self,
+        net: Callable[[], DiffusionAttnUnet1D] = DiffusionAttnUnet1D,
+        length: int = 65536,
+        sample_rate: int = 44100,
+        learning_rate: float = 4e-5,
+        demo_steps: int = 250,
+        demo_strength: float = 0.23,
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        self.diffusion = net()
+        self.diffusion.check_length(length)
+        if compile:
+            self.diffusion.compile()
+        self.sample_rate = sample_rate
+        self.window = Window(sample_rate, length, channels=self.diffusion.io_channels)
+
+    def velocity(self, x: Tensor, t: Tensor) -> Tensor:
+        """Predict v [B, C, T] of audio x [B, C, T] at times t [B], in float32."""
+        return self.diffusion(x, t).float()
+
+    def loss(self, audio: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error of v for audio [B, C, T] at times [B], for each example [B]."""
+        alpha, sigma = alpha_sigma(times[:, None, None])
+        v = self.velocity(alpha * audio + sigma * noise, times)
+        return F.mse_loss(v, alpha * noise - sigma * audio, reduction="none").mean((1, 2))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        audio = batch["audio"]
+        loss = self.loss(audio, self.stratified_times(audio), torch.randn_like(audio)).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Measure the loss at the same times and with the same noise at every validation."""
+        self.log_dict(self.fixed_loss(batch, batch_idx, "val"), sync_dist=True, prog_bar=True)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log_dict(self.fixed_loss(batch, batch_idx, "test"), sync_dist=True)
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        return self.demo(batch, len(batch["audio"]), self.window.length, generator)
+
+    def fixed_loss(self, batch: dict[str, Tensor], batch_idx: int, name: str) -> dict[str, Tensor]:
+        """Loss over even times, one for each example, turned on from batch to batch."""
+        audio = batch["audio"]
+        generator = torch.Generator(audio.device).manual_seed(batch_idx)
+        noise = torch.randn(audio.shape, generator=generator, device=audio.device)
+        order = torch.arange(len(audio), device=audio.device) / len(audio)
+        golden_ratio = 0.618034
+        times = crash((order + golden_ratio * (batch_idx + 1)) % 1)
+        return {f"{name}/loss": self.loss(audio, times, noise).mean()}
+
+    def stratified_times(self, audio: Tensor) -> Tensor:
+        """Draw crash times [B], one from each of as many equal slices of the global batch."""
+        batch, ranks = len(audio), self.trainer.world_size
+        slices = torch.arange(batch, device=self.device) * ranks + self.global_rank
+        return crash((slices + torch.rand(batch, device=self.device)) / (batch * ranks))
+
+    @torch.no_grad()
+    def refine(
+        self,
+        audio: Tensor,
+        noise: Tensor,
+        steps: int = 150,
+        strength: float = 0.23,
+        sampler: str = "ddim",
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Tensor:
+        """Finish audio [B, C, T] from partly noised; strength 1 returns it, 0 ignores it."""
+        self.diffusion.check_length(audio.shape[-1])
+        return refine(self.velocity, audio, noise, steps, strength, sampler, on_step)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        noise: Tensor,
+        steps: int = 250,
+        sampler: str = "ddim",
+        on_step: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Tensor:
+        """Sample audio [B, C, T] from noise of that shape."""
+        times = times_below(steps, 2.0, noise.device)[:-1]  # all of them, without the 0
+        return sampler_named(sampler)(self.velocity, noise, times, on_step=on_step)
+
+    @torch.no_grad()
+    def demo(
+        self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Sample from noise, and finish real audio that was mixed to mono: [B, C, T] each."""
+        multiple, least = self.diffusion.multiple, self.diffusion.min_length
+        length = max(least, min(num_samples, self.window.length) // multiple * multiple)
+        real = batch["audio"][:num_demos, :, :length]
+        flat = mono(real).expand_as(real)
+        shape = (num_demos, self.diffusion.io_channels, length)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        steps, strength = self.hparams.demo_steps, self.hparams.demo_strength
+        return {
+            "sample": self.generate(noise, steps),
+            "finished": self.refine(flat, noise[: len(flat)], steps, strength),
+            "real": real,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Take the average of a published file, and refuse another model's weights."""
+        average = {
+            f"diffusion.{name.removeprefix('diffusion_ema.')}": value
+            for name, value in checkpoint["state_dict"].items()
+            if name.startswith("diffusion_ema.")
+        }
+        checkpoint["state_dict"] = average or checkpoint["state_dict"]
+        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
+            raise ValueError(f"the checkpoint holds another model than this one: {problem}")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.diffusion.parameters(), lr=self.hparams.learning_rate)
