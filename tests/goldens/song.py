@@ -2,7 +2,9 @@
 
 import math
 import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -93,11 +95,9 @@ def place(item: int, length: int, durations: list[int]) -> tuple[int, int]:
 
     The files are counted through as one; a window that juts out moves in by half its length.
     """
-    middle, start = item * length + length // 2, 0
-    for index, duration in enumerate(durations):
-        if middle <= start + duration:
-            break
-        start += duration
+    ends = list(accumulate(durations))
+    index = bisect_left(ends, item * length + length // 2)
+    duration, start = durations[index], ends[index] - durations[index]
     offset = item * length - start
     if offset > duration - length:
         offset = max(0, offset - length // 2)
