@@ -14,6 +14,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   predict    run Lightning's predict loop
   encode     turn a folder of music into tokens that training reads
   sample     generate audio from a checkpoint, or continue and repair a file
+  sample jbdiff    make a song with a model of each level: --config configs/song.yaml
 """
 TRAINER = ("fit", "validate", "test", "predict")
 
@@ -75,6 +76,8 @@ def mistake(message: str) -> int:
 def run(command: str, args: list[str]) -> None:
     from jsonargparse import auto_cli
 
+    if command == "sample" and args[:1] == ["jbdiff"]:
+        return sample_jbdiff(args[1:])
     function = {"encode": encode, "sample": sample}[command]
     auto_cli(function, args=args, prog=f"cli.py {command}", exit_on_error=False)
 
@@ -220,6 +223,22 @@ def sample(
         audio.write(path, samples, module.sample_rate)
         write_spectrogram(path.with_suffix(".png"), samples, module.sample_rate)
     print(f"{count} files, with their spectrograms, in {out}")
+
+
+def sample_jbdiff(args: list[str]) -> None:
+    """Make a song: sample jbdiff --config configs/song.yaml, --help lists the options."""
+    from jsonargparse import ArgumentParser
+
+    from callbacks.spectrogram import write_spectrogram
+    from jbdiff.song import Song
+    from jbdiff.song_work import make
+
+    parser = ArgumentParser(prog="cli.py sample jbdiff", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="settings in YAML or JSON")
+    parser.add_class_arguments(Song)
+    options = parser.instantiate(parser.parse_args(args)).as_dict()
+    del options["config"]
+    make(Song(**options), load_module, write_spectrogram)
 
 
 def load_module(checkpoint: str, accelerator: str):

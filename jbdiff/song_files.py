@@ -1,0 +1,143 @@
+"""What a song leaves on disk: audio, pictures, a film of them, and the settings that made it."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from torch import Tensor
+
+from datamodules import audio
+from jbdiff.song import Song
+from jbdiff.tape import Tape
+
+log = logging.getLogger(__name__)
+Picture = Callable[[Path, Tensor, int], object]  # draws audio [C, T] at a rate to a PNG
+FRAME = 5  # seconds that a picture of the film shows
+LONGEST = 60  # seconds that a file's picture shows
+ELSEWHERE = ("out", "dry_run", "accelerator")  # settings that another run of a song may change
+
+
+class Outputs:
+    """The folder of a song. Settings.json in it is read by `sample jbdiff --config`.
+
+    While the song is being made, `parts` holds the tapes that an interrupted one goes on from.
+    """
+
+    def __init__(self, song: Song, picture: Picture):
+        self.picture, self.count = picture, song.count
+        self.folder = Path(song.out).expanduser()
+        self.song, self.parts = self.folder / "song.wav", self.folder / "parts"
+        self.settings_file = self.folder / "settings.json"
+        self.settings = settings(song)
+        self._check_folder()
+
+    def _check_folder(self) -> None:
+        """Refuse a folder that holds a song made in another way."""
+        if not self.settings_file.is_file():
+            return
+        theirs = json.loads(self.settings_file.read_text())
+        names = (self.settings.keys() | theirs.keys()) - set(ELSEWHERE)
+        if other := sorted(n for n in names if theirs.get(n) != self.settings.get(n)):
+            raise ValueError(
+                f"{self.folder} holds a song made with other settings ({', '.join(other)}): "
+                "give another --out"
+            )
+
+    @property
+    def complete(self) -> bool:
+        return self.settings_file.is_file() and not self.parts.is_dir()
+
+    def part(self, name: str) -> Path:
+        return self.parts / f"{name}.f32"
+
+    def begin(self) -> None:
+        self.parts.mkdir(parents=True, exist_ok=True)
+        temporary = self.settings_file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.settings, indent=2) + "\n")
+        os.replace(temporary, self.settings_file)
+
+    def finish(self) -> None:
+        """Drop the tapes: the song is complete."""
+        shutil.rmtree(self.parts)
+
+    def write(self, tapes: dict[str, Tape], sample_rate: int, num_samples: int) -> None:
+        """Write what there is of each level's audio, and of the song, the last pass in stereo."""
+        last = "dance" if "dance" in self.settings["sha256"] else f"level_{min(self.levels)}"
+        for name, tape in tapes.items():
+            made = tape.read(0, min(tape.end, num_samples)) if tape.end else None
+            for i in range(self.count if made is not None else 0):
+                folder = self.folder if self.count == 1 else self.folder / str(i)
+                if name != "dance":
+                    self._write(folder / f"{name}.wav", made[i], sample_rate)
+                if name == last:
+                    self._write(folder / "song.wav", made[i].expand(2, -1), sample_rate)
+
+    @property
+    def levels(self) -> list[int]:
+        return [int(level) for level in self.settings["levels"]]
+
+    def _write(self, path: Path, samples: Tensor, sample_rate: int) -> None:
+        """Write audio [C, T], its picture, and a film where FFmpeg is there."""
+        peak = samples.abs().max().item()
+        if peak > 1:
+            log.warning("%s is clipped: its peak is %.2f", path, peak)
+        audio.write(path, samples, sample_rate)
+        self.picture(path.with_suffix(".png"), samples[:, : LONGEST * sample_rate], sample_rate)
+        frames = path.parent / "pictures"
+        frames.mkdir(exist_ok=True)
+        for i, part in enumerate(samples.split(FRAME * sample_rate, dim=-1)):
+            self.picture(frames / f"{path.stem}_{i:04d}.png", part, sample_rate)
+        film(path, frames)
+
+
+def settings(song: Song) -> dict:
+    """All settings that reproduce a song, with whole paths and the hashes of its files."""
+    made = asdict(song)
+    del made["out"], made["dry_run"]
+    hashes = {name: sha256(name, path) for name, path in song.files.items()}
+    for name, wanted in (song.sha256 or {}).items():
+        if name in hashes and hashes[name] != wanted:
+            raise ValueError(
+                f"{name} {song.files[name]} is not the file these settings were made with: its "
+                f"sha256 is {hashes[name][:12]}…, not {wanted[:12]}…"
+            )
+    for name, path in song.files.items():
+        whole = str(Path(path).expanduser().resolve())
+        if name.endswith("_audio"):
+            made[name] = whole
+        else:
+            made[name]["checkpoint"] = whole
+    return made | {"sha256": hashes}
+
+
+def sha256(name: str, path: str) -> str:
+    """Hash a file; name what it was for if it is missing."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"{name}: no such file: {path}")
+    digest = hashlib.sha256()
+    with open(file, "rb") as content:
+        while block := content.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def film(wav: Path, frames: Path) -> None:
+    """Make NAME.mp4 of NAME.wav and its pictures, if there is an FFmpeg to do it."""
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        return
+    pattern = frames / f"{wav.stem}_%04d.png"
+    command = [ffmpeg, "-y", "-loglevel", "error", "-framerate", f"1/{FRAME}", "-i", str(pattern)]
+    command += ["-i", str(wav), "-r", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    command += ["-shortest", str(wav.with_suffix(".mp4"))]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        log.warning("no film of %s: %s", wav.name, reason)
