@@ -12,7 +12,10 @@ FIT = [
     *("--config", "configs/quickstart.yaml"),
     *("--trainer.default_root_dir", ROOT),
 ]
-SAMPLE = ["sample", f"{ROOT}/checkpoints/best.ckpt", "--out", f"{ROOT}/samples", "--count", "2"]
+SAMPLE = [
+    *("sample", f"{ROOT}/checkpoints/best.ckpt", "--out", f"{ROOT}/samples"),
+    *("--count", "2", "--seconds", "6", "--steps", "64"),
+]
 
 if __name__ == "__main__":
     status = main(FIT) or main(SAMPLE)
