@@ -229,6 +229,7 @@ def sample_jbdiff(args: list[str]) -> None:
     """Make a song: sample jbdiff --config configs/song.yaml, --help lists the options."""
     from jsonargparse import ArgumentParser
 
+    import jbdiff.dance_module  # noqa: F401 (a checkpoint's class must have been imported)
     from callbacks.spectrogram import write_spectrogram
     from jbdiff.song import Song
     from jbdiff.song_work import make
