@@ -10,13 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-VFn = Callable[[Tensor, Tensor], Tensor]
-OnStep = Callable[[int, int], None]
-
-
-def alpha_sigma(t: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights of the clean signal and of the noise at time t."""
-    return torch.cos(t * math.pi / 2), torch.sin(t * math.pi / 2)
+from jbdiff.vdiffusion import OnStep, VFn, alpha_sigma, ddim, ignore_step, split
 
 
 def crash(t: Tensor) -> Tensor:
@@ -31,39 +25,6 @@ def times_below(steps: int, noise_level: float, device: torch.device | None = No
     return t[t < noise_level].flip(0)
 
 
-def split(x: Tensor, v: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Part x_t [B, C, T] by its velocity into the clean signal and the noise."""
-    alpha, sigma = alpha_sigma(t)
-    return alpha * x - sigma * v, sigma * x + alpha * v
-
-
-def ddim(
-    v_fn: VFn,
-    x: Tensor,
-    times: Tensor,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
-    on_step: OnStep = lambda done, total: None,
-) -> Tensor:
-    """DDIM (Song et al. 2021, arXiv:2010.02502, eq. 12 and 16) from times[0]; eta 1 is ancestral.
-
-    Returns the clean signal [B, C, T] predicted at the last time.
-    """
-    for i, t in enumerate(times):
-        clean, eps = split(x, v_fn(x, t.expand(len(x))), t)
-        on_step(i + 1, len(times))
-        if i + 1 == len(times):
-            return clean
-        (alpha, sigma), (alpha_next, sigma_next) = alpha_sigma(t), alpha_sigma(times[i + 1])
-        fresh = eta * sigma_next / sigma * (1 - (alpha / alpha_next) ** 2).clamp(min=0).sqrt()
-        x = alpha_next * clean + (sigma_next**2 - fresh**2).clamp(min=0).sqrt() * eps
-        if eta:
-            x = x + fresh * torch.randn(
-                x.shape, generator=generator, device=x.device, dtype=x.dtype
-            )
-    return x
-
-
 ADAMS_BASHFORTH = (
     (1.0,),
     (1.5, -0.5),
@@ -72,9 +33,7 @@ ADAMS_BASHFORTH = (
 )
 
 
-def iplms(
-    v_fn: VFn, x: Tensor, times: Tensor, on_step: OnStep = lambda done, total: None
-) -> Tensor:
+def iplms(v_fn: VFn, x: Tensor, times: Tensor, on_step: OnStep = ignore_step) -> Tensor:
     """Step DDIM's transfer with a noise extrapolated from the last four predictions, down to t = 0.
 
     Improved pseudo linear multistep (Liu et al. 2022, arXiv:2202.09778; Zhang & Chen 2022,
@@ -110,7 +69,7 @@ def refine(
     steps: int,
     strength: float,
     sampler: str = "ddim",
-    on_step: OnStep = lambda done, total: None,
+    on_step: OnStep = ignore_step,
 ) -> Tensor:
     """Noise audio [B, C, T] and bring it back; strength 1 returns it, 0 keeps almost nothing.
 

@@ -6,13 +6,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.goldens import dance, sedd, vqvae
+from tests.goldens import dance, jbdiff, sedd, vqvae
 from tests.goldens.format import Golden, load
 
 CHECKERS: dict[str, Callable[[Golden], Iterator[tuple[str, str, float]]]] = {
     "sedd_ddit": sedd.check_ddit,
     "sedd_graph": sedd.check_graph,
     "jukebox_vqvae": vqvae.check,
+    "jbdiff_unet": jbdiff.check_unet,
     "dance_diffusion": dance.check,
 }
 

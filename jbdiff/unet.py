@@ -1,0 +1,212 @@
+"""Jukebox Diffusion's U-Net over latents, from a-unet's parts.
+
+The parts that differ from a-unet's are here: ResNet blocks with a dilated first convolution, a
+second one of width 1 and dropout, and attention through the fused kernel, whose keys and values of
+the context are computed once for many calls.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from a_unet.apex import DownsampleItem, ModulationItem, SkipModulate, UpsampleItem, XBlock, XUNet
+from a_unet.blocks import NumberEmbedder, Packed
+from a_unet.blocks import Sequential as Stack
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+KeysValues = list[tuple[Tensor, Tensor]]  # of each cross-attention, [B, heads, M, head features]
+WIDE = 1536  # the longest context of the published models
+
+
+class ResnetItem(nn.Module):
+    """Two normalised convolutions beside a residual; only the first is wide and dilated."""
+
+    def __init__(self, channels: int, groups: int, dilation: int, dropout: float):
+        super().__init__()
+
+        def half(kernel: int, dilation: int) -> nn.Sequential:
+            padding = dilation * (kernel // 2)
+            conv = nn.Conv1d(channels, channels, kernel, padding=padding, dilation=dilation)
+            return nn.Sequential(
+                nn.GroupNorm(groups, channels), nn.SiLU(), nn.Dropout(dropout), conv
+            )
+
+        self.block = Stack(Stack(half(3, dilation), half(1, 1)))
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:
+        return x + self.block(x)
+
+
+class Attention(nn.Module):
+    """Attention [B, N, D] over its input, or over a context [B, M, E]; no positions."""
+
+    def __init__(self, features: int, heads: int, head_features: int, context: int | None = None):
+        super().__init__()
+        self.heads, width = heads, heads * head_features
+        self.norm = nn.LayerNorm(features)
+        self.norm_context = nn.LayerNorm(context or features)
+        self.to_q = nn.Linear(features, width, bias=False)
+        self.to_kv = nn.Linear(context or features, 2 * width, bias=False)
+        self.attention = Stack(nn.Linear(width, features, bias=False))
+
+    def split(self, x: Tensor) -> Tensor:
+        """[B, N, heads * F] to [B, heads, N, F]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = self.to_kv(self.norm_context(context)).chunk(2, dim=-1)
+        return self.split(keys), self.split(values)
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        # both norms read the same raw input where there is no context
+        keys, values = keys_values or self.keys_values(x)
+        attended = F.scaled_dot_product_attention(
+            self.split(self.to_q(self.norm(x))), keys.to(x.dtype), values.to(x.dtype)
+        )
+        return x + self.attention(attended.transpose(1, 2).flatten(2))
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, attention: Attention):
+        super().__init__()
+        self.block = attention
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:
+        return self.block(x)
+
+
+class CrossAttention(nn.Module):
+    """The number-th cross-attention of the network reads the number-th keys and values."""
+
+    def __init__(self, attention: Attention, number: int):
+        super().__init__()
+        self.block, self.number = attention, number
+
+    def forward(self, x: Tensor, features: Tensor, contexts: KeysValues, *_: object) -> Tensor:
+        return self.block(x, contexts[self.number])
+
+
+class Checkpointed(nn.Module):
+    """Compute a module again in the backward pass instead of keeping what it computed."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: object) -> Tensor:
+        if not self.training:
+            return self.module(*args)
+        return checkpoint(self.module, *args, use_reentrant=False)
+
+
+class UNet(nn.Module):
+    """Velocity [B, D, L] of noised latents x [B, D, L] at times t [B], given a context [B, M, E].
+
+    One entry a depth: `channels`, `factors` (how much shorter than above), `items` (ResNet blocks
+    before and after the deeper ones), `attentions` and `cross_attentions` (0 or 1). The
+    n-th ResNet block of a depth is dilated by dilation_factor**n, counted anew on the way up.
+    """
+
+    def __init__(
+        self,
+        context_length: int = WIDE,
+        dropout: float = 0.0,
+        in_channels: int = 64,
+        channels: Sequence[int] = (64, 128, 128, 256, 256, 512, 512, 1024, 1024),
+        factors: Sequence[int] = (1, 2, 1, 2, 1, 2, 1, 2, 1),
+        items: Sequence[int] = (1, 3, 3, 3, 3, 3, 3, 3, 1),
+        attentions: Sequence[int] = (0, 0, 0, 0, 1, 0, 1, 0, 0),
+        cross_attentions: Sequence[int] = (0, 1, 0, 1, 0, 1, 0, 1, 1),
+        attention_heads: int = 8,
+        attention_features: int = 64,
+        context_features: int = 64,
+        modulation_features: int = 1024,
+        resnet_groups: int = 8,
+        dilation_factor: int = 3,
+        checkpoint_activations: bool = False,
+    ):
+        super().__init__()
+        lists = (factors, items, attentions, cross_attentions)
+        if any(len(part) != len(channels) for part in lists):
+            raise ValueError(
+                f"channels, factors, items, attentions and cross_attentions must have one entry "
+                f"a depth, got {[len(channels), *map(len, lists)]}"
+            )
+        self.total_factor = 1
+        for factor in factors:
+            self.total_factor *= factor
+        self.context_length = context_length
+        self.time = NumberEmbedder(features=modulation_features)
+        self.mlp = nn.Sequential(nn.Linear(modulation_features, modulation_features), nn.GELU())
+        self.null = nn.Embedding(context_length, context_features)
+        crossings: list[CrossAttention] = []  # in the order in which they are built
+
+        def attention(channels: int, context: int | None = None) -> Attention:
+            return Attention(channels, attention_heads, attention_features, context)
+
+        def resnet(number: int) -> Callable[..., nn.Module]:
+            def build(channels: int, **_: object) -> nn.Module:
+                item = ResnetItem(channels, resnet_groups, dilation_factor**number, dropout)
+                return Checkpointed(item) if checkpoint_activations else item
+
+            return build
+
+        def self_attention(channels: int, **_: object) -> nn.Module:
+            return Packed(SelfAttention(attention(channels)))
+
+        def cross_attention(channels: int, **_: object) -> nn.Module:
+            item = CrossAttention(attention(channels, context_features), len(crossings))
+            crossings.append(item)
+            return Packed(item)
+
+        def block(depth: int) -> Callable[..., nn.Module]:
+            parts: list[Callable[..., nn.Module]] = []
+            for number in range(items[depth]):
+                parts += [resnet(number), ModulationItem]
+                parts += [self_attention] * attentions[depth]
+                parts += [cross_attention] * cross_attentions[depth]
+            return XBlock(channels=channels[depth], factor=factors[depth], items=parts)
+
+        self.net = XUNet(
+            in_channels,
+            [block(depth) for depth in range(len(channels))],
+            dim=1,
+            skip_t=SkipModulate,
+            downsample_t=DownsampleItem,
+            upsample_t=UpsampleItem,
+            modulation_features=modulation_features,
+        )
+        self._crossings = tuple(crossings)  # a tuple is not registered: their place is in the net
+
+    def prepare(self, context: Tensor) -> KeysValues:
+        """Compute what depends on the context [B, M, E] alone, for any number of calls."""
+        return [item.block.keys_values(context) for item in self._crossings]
+
+    def null_context(self, context: Tensor) -> Tensor:
+        """The learned embedding of no context, of the shape of a context [B, M, E]."""
+        length = context.shape[1]
+        if length > self.context_length:
+            raise ValueError(
+                f"this model's contexts have at most {self.context_length} positions, got {length}"
+            )
+        return self.null.weight[:length].expand(len(context), -1, -1)
+
+    def forward(self, x: Tensor, t: Tensor, contexts: KeysValues) -> Tensor:
+        if x.shape[-1] % self.total_factor:
+            raise ValueError(
+                f"the length must be a multiple of {self.total_factor}, got {x.shape[-1]}"
+            )
+        features = self.mlp(self.mlp(F.gelu(self.time(t))))  # one layer twice, as published
+        return self.net(x, features=features, embedding=contexts)
+
+
+def velocity(net: UNet, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    """Predict v [B, D, L] in float32, with a context [B, M, E] that is used once."""
+    return net(x, t, net.prepare(context)).float()
+
+
+def drop_context(net: UNet, context: Tensor, probability: float) -> Tensor:
+    """Replace the context [B, M, E] of some examples by the learned null context."""
+    dropped = torch.rand(len(context), 1, 1, device=context.device) < probability
+    return torch.where(dropped, net.null_context(context), context)
