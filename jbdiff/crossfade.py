@@ -8,6 +8,11 @@ from torch import Tensor
 STYLES = ("linear", "constant-power")
 
 
+def check(style: str) -> None:
+    if style not in STYLES:
+        raise ValueError(f"the crossfade style must be {' or '.join(STYLES)}, got {style!r}")
+
+
 def weights(
     num_samples: int, style: str, device: torch.device | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -15,8 +20,7 @@ def weights(
 
     Linear suits windows that sound the same in the overlap, constant power those that differ.
     """
-    if style not in STYLES:
-        raise ValueError(f"the crossfade style must be {' or '.join(STYLES)}, got {style!r}")
+    check(style)
     w = torch.linspace(0, 1, num_samples, device=device)
     if style == "linear":
         return w, 1 - w

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from jbdiff import noise_paths
+from jbdiff import crossfade, noise_paths
+from jbdiff.crash import sampler_named
+
+LEVEL_SAMPLERS = ("ddim", "dpm")
 
 
 @dataclass(frozen=True)
@@ -110,25 +113,39 @@ class Song:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seconds is not None and self.seconds <= 0:
             raise ValueError(f"seconds must be positive, got {self.seconds}")
-        used = {f"level_{level}": self.level(level) for level in self.order}
-        if not used and not (self.init_audio and self.dance.checkpoint):
+        if not self.levels and not (self.init_audio and self.dance.checkpoint):
             raise ValueError("without levels there must be init_audio and dance.checkpoint")
-        for name, settings in used.items():
-            if settings.checkpoint is None:
-                raise ValueError(
-                    f"levels {self.levels!r} needs {name}.checkpoint: train it with "
-                    f"fit --model.jb_level {name[-1]}, or leave that level out"
-                )
-        strengths = {f"{n}.init_strength": s.init_strength for n, s in used.items()}
-        strengths |= {"dance.init_strength": self.dance.init_strength}
-        for name, strength in (strengths | {"init_strength": self.init_strength}).items():
-            if not 0 <= strength <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {strength}")
-        for name, settings in (used | {"dance": self.dance}).items():
-            if settings.steps < 1:
-                raise ValueError(f"{name}.steps must be at least 1, got {settings.steps}")
+        shares = {"init_strength": self.init_strength}
+        for level in self.order:
+            shares |= self._check_level(f"level_{level}", self.level(level))
+        shares["dance.init_strength"] = self.dance.init_strength
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {share}")
+        if self.dance.steps < 1:
+            raise ValueError(f"dance.steps must be at least 1, got {self.dance.steps}")
+        sampler_named(self.dance.sampler)
+        crossfade.check(self.dance.crossfade_style)
         noise_paths.check(self.noise_style, self.noise_step_size)
         noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)
+
+    def _check_level(self, name: str, settings: Level) -> dict[str, float]:
+        """Check a level that runs; give what of it must lie between 0 and 1."""
+        if settings.checkpoint is None:
+            raise ValueError(
+                f"levels {self.levels!r} needs {name}.checkpoint: train it with "
+                f"fit --model.jb_level {name[-1]}, or leave that level out"
+            )
+        if settings.steps < 1:
+            raise ValueError(f"{name}.steps must be at least 1, got {settings.steps}")
+        if settings.sampler not in LEVEL_SAMPLERS:
+            raise ValueError(
+                f"{name}.sampler must be {' or '.join(LEVEL_SAMPLERS)}, got {settings.sampler!r}"
+            )
+        return {
+            f"{name}.init_strength": settings.init_strength,
+            f"{name}.guidance_rescale": settings.guidance_rescale,
+        }
 
     @property
     def order(self) -> list[int]:

@@ -11,7 +11,7 @@ from jbdiff.crossfade import crossfade
 
 
 class Tape:
-    """Audio [B, C, T] in a memory-mapped file, joined from windows that may overlap.
+    """Audio [B, C, T] in a file, joined from windows that may overlap.
 
     `end` counts the samples and `windows` the windows that are there. The last `overlap` samples
     are kept as they were before the next window fades in, so that a window which was cut off can be
@@ -21,25 +21,29 @@ class Tape:
     def __init__(
         self, path: Path, shape: tuple[int, int, int], overlap: int, style: str = "linear"
     ):
-        self.overlap, self.style, self.state = overlap, style, path.with_suffix(".npz")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.state.is_file()
-        self.samples = np.memmap(path, np.float32, mode="w+" if fresh else "r+", shape=shape)
+        self.path, self.shape, self.overlap, self.style = path, shape, overlap, style
+        self.state = path.with_suffix(".npz")
         self.end = self.windows = 0
-        if not fresh:
-            with np.load(self.state) as state:
-                self.end, self.windows = int(state["end"]), int(state["windows"])
-                tail = state["tail"]
-                self.samples[..., self.end - tail.shape[-1] : self.end] = tail
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.state.is_file():
+            path.write_bytes(b"")
+            return
+        with np.load(self.state) as state:
+            self.end, self.windows = int(state["end"]), int(state["windows"])
+            tail = torch.from_numpy(state["tail"])
+        self._write(self.end - tail.shape[-1], tail)
 
     def read(self, start: int, stop: int) -> Tensor:
         """Copy samples start to stop [B, C, stop - start], silence where there are none yet."""
-        out = torch.zeros(*self.samples.shape[:2], stop - start)
+        out = torch.zeros(*self.shape[:2], stop - start)
         first, last = max(0, start), min(stop, self.end)
         if first < last:
-            out[..., first - start : last - start] = torch.from_numpy(
-                np.array(self.samples[..., first:last])
-            )
+            with open(self.path, "rb") as file:
+                file.seek(first * self._frame)
+                data = file.read((last - first) * self._frame)
+            frames = torch.frombuffer(bytearray(data), dtype=torch.float32)
+            frames = frames.view(-1, *self.shape[:2])  # [T, B, C]
+            out[..., first - start : last - start] = frames.permute(1, 2, 0)
         return out
 
     def append(self, audio: Tensor, begin: int) -> None:
@@ -58,15 +62,26 @@ class Tape:
         if overlap:
             faded = crossfade(self.read(start, self.end), audio[..., :overlap], self.style)
             audio = torch.cat([faded, audio[..., overlap:]], dim=-1)
-        stop = min(start + audio.shape[-1], self.samples.shape[-1])
-        self.samples[..., start:stop] = audio[..., : stop - start].numpy()
-        self.end, self.windows = stop, self.windows + 1
+        audio = audio[..., : self.shape[-1] - start]
+        self._write(start, audio)
+        self.end, self.windows = start + audio.shape[-1], self.windows + 1
         self._save()
 
+    @property
+    def _frame(self) -> int:
+        """Count the bytes of one sample of every channel of every song."""
+        return 4 * self.shape[0] * self.shape[1]
+
+    def _write(self, start: int, audio: Tensor) -> None:
+        with open(self.path, "r+b") as file:
+            file.seek(start * self._frame)
+            file.write(audio.permute(2, 0, 1).contiguous().numpy().tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
     def _save(self) -> None:
-        """Put the samples on disk, then what says that they are there."""
-        self.samples.flush()
-        tail = np.array(self.samples[..., max(0, self.end - self.overlap) : self.end])
+        """Say what is there, once it is on disk."""
+        tail = self.read(max(0, self.end - self.overlap), self.end).numpy()
         temporary = self.state.with_suffix(".tmp")
         with open(temporary, "wb") as file:
             np.savez(file, end=self.end, windows=self.windows, tail=tail)

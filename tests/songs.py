@@ -102,13 +102,14 @@ class Studio:
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
 
-    def song(self, out: str = "song", dance: bool = True, **settings: object) -> Song:
+    def song(self, out: str = "song", dance: bool | Dance = True, **settings: object) -> Song:
         """Settings of a song of small steps, with every level's checkpoint."""
         levels = {
             f"level_{n}": Level(str(self.folder / f"level_{n}"), 4, 2.0, strength)
             for n, strength in ((2, 0.0), (1, 0.67), (0, 0.5))
         }
         finish = Dance(str(self.folder / "dance") if dance else None, 4, crossfade=512)
+        finish = dance if isinstance(dance, Dance) else finish
         given = {"seconds": 0.3, "token_multiplier": 1, "dance": finish, **levels, **settings}
         return Song(out=str(self.folder / out), **given)
 
