@@ -84,6 +84,7 @@ def run(command: str, args: list[str]) -> None:
 
 def train(args: list[str]) -> None:
     """Run LightningCLI in subclass mode; the model and the data come from --config."""
+    args = arranged(args)
     if not {"-h", "--help", "--print_config"} & set(args):
         if not any(arg.split("=")[0] in ("--config", "-c", "--model") for arg in args):
             raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
@@ -113,6 +114,24 @@ def train(args: list[str]) -> None:
         },
         parser_kwargs={"exit_on_error": False} | dict.fromkeys(TRAINER, {"exit_on_error": False}),
     )
+
+
+def arranged(args: list[str]) -> list[str]:
+    """Put --config FILE before the options that change it, wherever it stands.
+
+    configs/jbdiff.yaml is the config where a level is given and neither a config nor a model.
+    """
+    configs, options, rest = [], [], iter(args[1:])
+    for arg in rest:
+        name, _, value = arg.partition("=")
+        if name in ("--config", "-c"):
+            configs += ["--config", value or next(rest, "")]
+        else:
+            options.append(arg)
+    names = {option.split("=")[0] for option in options}
+    if not configs and "--model" not in names and "--model.jb_level" in names:
+        configs = ["--config", str(Path(__file__).parent / "configs" / "jbdiff.yaml")]
+    return [args[0], *configs, *options]
 
 
 def go_offline_without_account() -> None:

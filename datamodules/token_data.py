@@ -42,6 +42,7 @@ class TokenSlots(Slots):
             # a track shorter than a window is repeated
             example[key] = tokens.repeat(-(-window.length // len(tokens)))[: window.length]
         if window.context:
+            array = self.store.array(track.path.name, self.streams["tokens"])
             before = window_of(array, max(0, start - window.context), min(start, window.context))
             missing = window.context - len(before)
             example["context"] = torch.cat([self.silence[:missing], before])

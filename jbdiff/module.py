@@ -1,0 +1,187 @@
+"""Train one level of Jukebox Diffusion: a latent U-Net on the codes of Jukebox's VQ-VAE."""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from codec.base import Frozen, Window, mismatch
+from codec.jukebox import JukeboxCodec
+from jbdiff.latents import look_up, nearest_codes
+from jbdiff.levels import continue_song, generate
+from jbdiff.unet import UNet, drop_context, velocity
+from jbdiff.vdiffusion import OnStep, ignore_step, min_snr_weight, v_loss
+
+COARSEST = 2
+
+
+class JBDiff(LightningModule):
+    """v-diffusion of `base_tokens` latents of a level, given `context_mult` times as many before.
+
+    Level 2 starts from noise. Levels 1 and 0 start from their own encoding of what the level below
+    makes of the same audio: this round trip stands where the noise is, in training and after.
+    `net` is given the context's length and the dropout, which is 0.05 at level 2 alone by default.
+    """
+
+    def __init__(
+        self,
+        jb_level: int = COARSEST,
+        codec_path: str | None = None,
+        net: Callable[[int, float], UNet] = UNet,
+        base_tokens: int = 768,
+        context_mult: int = 2,
+        learning_rate: float = 4e-5,
+        context_dropout: float = 0.1,
+        dropout: float | None = None,
+        min_snr_gamma: float | None = None,
+        demo_steps: int = 50,
+        demo_sampler: str = "dpm",
+        demo_guidance: float = 3.66,
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        codec = JukeboxCodec(jb_level, codec_path)
+        if context_mult < 1 or base_tokens < 1 or not 0 <= context_dropout <= 1:
+            raise ValueError(
+                "base_tokens and context_mult must be positive and context_dropout in [0, 1], got "
+                f"{base_tokens}, {context_mult} and {context_dropout}"
+            )
+        self.frozen = Frozen(codec)
+        self.level, self.base_tokens = jb_level, base_tokens
+        self.context_tokens = context_mult * base_tokens
+        if dropout is None:
+            dropout = 0.05 if jb_level == COARSEST else 0.0
+        self.net = net(self.context_tokens, dropout)
+        if base_tokens % self.net.total_factor:
+            raise ValueError(
+                f"base_tokens must be a multiple of {self.net.total_factor}, got {base_tokens}"
+            )
+        if compile:
+            self.net.compile()
+        self.sample_rate = codec.sample_rate
+        self.window = Window(
+            codec.sample_rate,
+            base_tokens * codec.hop,
+            self.context_tokens * codec.hop,
+            align=codec.hop,
+            streams={"tokens": "tokens"} | ({} if self.from_noise else {"lower": "round_trip"}),
+        )
+
+    @property
+    def codec(self) -> JukeboxCodec:
+        return self.frozen.module
+
+    @property
+    def codebook(self) -> torch.nn.Module:
+        return self.codec.vqvae.codebook(self.level)
+
+    @property
+    def from_noise(self) -> bool:
+        return self.level == COARSEST
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] to normalised latents [B, D, L]."""
+        return look_up(self.codebook, self.codec.encode(audio))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode normalised latents [B, D, L], each rounded to a code, to audio [B, 1, T]."""
+        return self.codec.decode(nearest_codes(self.codebook, latents))
+
+    def latents(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Look up a batch's codes, or encode its audio: target, context, lower [B, D, L]."""
+        if "tokens" in batch:
+            codes = {"target": batch["tokens"], "context": batch["context"]}
+            codes |= {"lower": batch["lower"]} if "lower" in batch else {}
+        else:
+            streams = tuple(self.window.streams.values())
+            made = self.codec.encode_streams(batch["audio"], streams)
+            codes = {"target": made["tokens"], "context": self.codec.encode(batch["context"])}
+            codes |= {"lower": made["round_trip"]} if "round_trip" in made else {}
+        return {name: look_up(self.codebook, code) for name, code in codes.items()}
+
+    def losses(
+        self, latents: dict[str, Tensor], noise: Tensor, times: Tensor, drop: float
+    ) -> Tensor:
+        """Loss of each example [B] at times [B]; `noise` [B, D, L] counts at level 2 alone."""
+        context = drop_context(self.net, latents["context"].transpose(1, 2), drop)
+        far = latents.get("lower", noise)
+        return v_loss(lambda x, t: velocity(self.net, x, t, context), latents["target"], far, times)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        latents = self.latents(batch)
+        times = torch.rand(len(latents["target"]), device=self.device)
+        noise = torch.randn_like(latents["target"])
+        losses = self.losses(latents, noise, times, self.hparams.context_dropout)
+        self.log("train/loss", losses.mean(), prog_bar=True)
+        if gamma := self.hparams.min_snr_gamma:
+            losses = losses * min_snr_weight(times, gamma)
+        return losses.mean()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Measure the loss at the same times and with the same noise at every validation."""
+        loss = self.fixed_loss(batch, batch_idx)
+        count = len(batch["context"])
+        self.log("val/loss", loss, batch_size=count, sync_dist=True, prog_bar=True)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log("test/loss", self.fixed_loss(batch, batch_idx), sync_dist=True)
+
+    def fixed_loss(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        latents = self.latents(batch)
+        target = latents["target"]
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        noise = torch.randn(target.shape, generator=generator, device=self.device)
+        times = (torch.arange(len(target), device=self.device) + 0.5) / len(target)
+        return self.losses(latents, noise, times, drop=0.0).mean()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        noise: Tensor,
+        context: Tensor,
+        *,
+        steps: int,
+        guidance: float,
+        guidance_rescale: float = 0.0,
+        sampler: str = "ddim",
+        init: Tensor | None = None,
+        strength: float = 1.0,
+        on_step: OnStep = ignore_step,
+    ) -> Tensor:
+        """Sample latents [B, D, L] from noise [B, D, L] after a context [B, D, M]."""
+        return generate(
+            self.net, noise, context, steps, guidance, guidance_rescale, sampler, init, strength,
+            on_step,
+        )  # fmt: skip
+
+    def demo(
+        self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Give context, target, what an upsampler starts from, and the sample, as audio [B, 1, T].
+
+        Level 2 goes on window by window to `num_samples`; the others have one window to work on.
+        """
+        latents = {name: part[:num_demos] for name, part in self.latents(batch).items()}
+        windows = max(1, num_samples // self.window.length) if self.from_noise else 1
+        latents["sample"] = continue_song(self, latents, windows, generator)
+        return {name: self.decode(part) for name, part in latents.items()}
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        return self.demo(batch, len(batch["context"]), self.window.length, generator)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["codec_fingerprint"] = self.codec.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Refuse another model's weights, and another codec's tokens."""
+        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
+            raise ValueError(f"the checkpoint holds another model than this one: {problem}")
+        made, ours = checkpoint.get("codec_fingerprint"), self.codec.fingerprint
+        if made != ours:
+            raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.net.parameters(), lr=self.hparams.learning_rate)
