@@ -1,7 +1,6 @@
-"""Dance Diffusion's noise schedule ("crash") and samplers of v-models (Salimans & Ho 2022).
+"""Dance Diffusion's noise schedule ("crash"), its second sampler, and refining what is there.
 
-Samplers take a callable `v_fn(x, t)` with x [B, C, T] and t [B], and times [S] that fall. Here x_t
-= alpha x + sigma eps and v = alpha eps - sigma x, with alpha, sigma = cos, sin of pi t / 2.
+Samplers take a callable `v_fn(x, t)` with x [B, C, T] and t [B], and times [S] that fall.
 """
 
 import math

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.nn import functional as F
 
 from codec.base import Window, mismatch, mono
-from jbdiff.crash import alpha_sigma, crash, refine, sampler_named, times_below
+from jbdiff.crash import crash, refine, sampler_named, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
+from jbdiff.vdiffusion import OnStep, ignore_step, v_loss
 
 
 class Dance(LightningModule):
@@ -43,15 +43,10 @@ class Dance(LightningModule):
         """Predict v [B, C, T] of audio x [B, C, T] at times t [B], in float32."""
         return self.diffusion(x, t).float()
 
-    def loss(self, audio: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of v for audio [B, C, T] at times [B], for each example [B]."""
-        alpha, sigma = alpha_sigma(times[:, None, None])
-        v = self.velocity(alpha * audio + sigma * noise, times)
-        return F.mse_loss(v, alpha * noise - sigma * audio, reduction="none").mean((1, 2))
-
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         audio = batch["audio"]
-        loss = self.loss(audio, self.stratified_times(audio), torch.randn_like(audio)).mean()
+        times = self.stratified_times(audio)
+        loss = v_loss(self.velocity, audio, torch.randn_like(audio), times).mean()
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -74,7 +69,7 @@ class Dance(LightningModule):
         order = torch.arange(len(audio), device=audio.device) / len(audio)
         golden_ratio = 0.618034
         times = crash((order + golden_ratio * (batch_idx + 1)) % 1)
-        return {f"{name}/loss": self.loss(audio, times, noise).mean()}
+        return {f"{name}/loss": v_loss(self.velocity, audio, noise, times).mean()}
 
     def stratified_times(self, audio: Tensor) -> Tensor:
         """Draw crash times [B], one from each of as many equal slices of the global batch."""
@@ -90,7 +85,7 @@ class Dance(LightningModule):
         steps: int = 150,
         strength: float = 0.23,
         sampler: str = "ddim",
-        on_step: Callable[[int, int], None] = lambda done, total: None,
+        on_step: OnStep = ignore_step,
     ) -> Tensor:
         """Finish audio [B, C, T] from partly noised; strength 1 returns it, 0 ignores it."""
         self.diffusion.check_length(audio.shape[-1])
@@ -102,7 +97,7 @@ class Dance(LightningModule):
         noise: Tensor,
         steps: int = 250,
         sampler: str = "ddim",
-        on_step: Callable[[int, int], None] = lambda done, total: None,
+        on_step: OnStep = ignore_step,
     ) -> Tensor:
         """Sample audio [B, C, T] from noise of that shape."""
         times = times_below(steps, 2.0, noise.device)[:-1]  # all of them, without the 0

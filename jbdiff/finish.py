@@ -11,9 +11,10 @@ from torch.nn.functional import pad
 
 from codec.base import Window
 from jbdiff.crash import refine_calls
-from jbdiff.hierarchy import Noise, OnStep, Read, Sampling
+from jbdiff.hierarchy import Noise, Read, Sampling
 from jbdiff.noise_paths import noise_path
 from jbdiff.tape import Tape
+from jbdiff.vdiffusion import OnStep
 
 
 @runtime_checkable

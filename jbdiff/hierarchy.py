@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
+from jbdiff.module import COARSEST
 from jbdiff.noise_paths import base_noise
 from jbdiff.tape import Tape
+from jbdiff.vdiffusion import OnStep, ignore_step
 
-COARSEST = 2  # the level that was trained to start from noise
 JOIN = 1024  # samples over which a level's windows pass into each other, a multiple of every hop
-OnStep = Callable[[int, int], None]
 Read = Callable[[int, int], Tensor]  # samples start to stop of some audio [B, C, stop - start]
 
 
@@ -46,7 +46,7 @@ class LevelModel(Protocol):
         sampler: str = "ddim",
         init: Tensor | None = None,
         strength: float = 1.0,
-        on_step: OnStep | None = None,
+        on_step: OnStep = ignore_step,
     ) -> Tensor: ...
 
 

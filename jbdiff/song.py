@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from jbdiff import crossfade, noise_paths
 from jbdiff.crash import sampler_named
-
-LEVEL_SAMPLERS = ("ddim", "dpm")
+from jbdiff.vdiffusion import SAMPLERS as LEVEL_SAMPLERS
 
 
 @dataclass(frozen=True)

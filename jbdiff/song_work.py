@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from datamodules import audio
 from jbdiff.finish import DancePass, Finisher
-from jbdiff.hierarchy import COARSEST, LevelModel, LevelPass, Noise, Read, Sampling
+from jbdiff.hierarchy import LevelModel, LevelPass, Noise, Read, Sampling
+from jbdiff.module import COARSEST
 from jbdiff.song import Level, Song
 from jbdiff.song_files import Outputs, Picture
 from jbdiff.tape import Tape

@@ -13,9 +13,10 @@ from callbacks.ema import EMA
 from callbacks.randomness import BatchSeed
 from datamodules import audio
 from datamodules.wav import WavDataModule
-from jbdiff.crash import alpha_sigma, crash, ddim, iplms, refine, refine_calls, times_below
+from jbdiff.crash import crash, iplms, refine, refine_calls, times_below
 from jbdiff.dance import DiffusionAttnUnet1D, Downsample, Upsample
 from jbdiff.dance_module import Dance
+from jbdiff.vdiffusion import alpha_sigma, ddim
 from tests.test_cli import ROOT, music, quiet  # noqa: F401 (fixtures)
 
 NET = partial(DiffusionAttnUnet1D, depth=3, n_attn_layers=1, c_mults=[32, 32, 32])

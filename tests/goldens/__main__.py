@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.goldens import dance, jbdiff, sedd, vqvae
+from tests.goldens import dance, jbdiff, sedd, song, vqvae
 from tests.goldens.format import Golden, load
 
 CHECKERS: dict[str, Callable[[Golden], Iterator[tuple[str, str, float]]]] = {
@@ -15,6 +15,7 @@ CHECKERS: dict[str, Callable[[Golden], Iterator[tuple[str, str, float]]]] = {
     "jukebox_vqvae": vqvae.check,
     "jbdiff_unet": jbdiff.check_unet,
     "dance_diffusion": dance.check,
+    "jbdiff_sampler_utils": song.check,
 }
 
 

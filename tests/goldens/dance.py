@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from jbdiff.crash import alpha_sigma, crash, refine, times_below
+from jbdiff.crash import crash, refine, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
+from jbdiff.vdiffusion import alpha_sigma
 from tests.goldens.format import Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]

@@ -16,12 +16,14 @@ from datamodules.tracks import Track
 from datamodules.wav import Slots
 from jbdiff.crossfade import crossfade, weights
 from jbdiff.noise_paths import base_noise, noise_path
+from tests.goldens import jbdiff
 from tests.goldens.format import Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]
 
 
 def check(golden: Golden) -> Rows:
+    yield from jbdiff.check_levels(golden)
     for name, case in golden.cases.items():
         if name == "base_noise":
             yield from check_base_noise(case)
