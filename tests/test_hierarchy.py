@@ -7,11 +7,13 @@ import pytest
 import torch
 import yaml
 
+import cli
 from datamodules import audio
 from jbdiff.song import Dance, Level, Song
 from jbdiff.song_files import Outputs
 from jbdiff.song_work import Work
 from tests.songs import RATE, Studio
+from tests.test_cli import music, quiet  # noqa: F401 (fixtures; quiet is used by all)
 
 torch.manual_seed(0)
 
@@ -305,3 +307,38 @@ def test_an_initial_audio_shorter_than_the_song_is_refused(studio, tune):
 def test_what_is_no_audio_is_refused(studio):
     with pytest.raises(ValueError, match="can't be read"):
         studio.make(studio.song(init_audio=str(studio.folder / "dance"), seconds=None))
+
+
+LEVEL = ["--config", "configs/jbdiff.yaml", "--config", "configs/jbdiff_tiny.yaml"]
+LEVEL += ["--model.net.channels=[64,64]", "--model.net.factors=[1,2]", "--model.net.items=[1,1]"]
+LEVEL += ["--model.net.attentions=[0,0]", "--model.net.cross_attentions=[0,1]"]
+LEVEL += ["--model.base_tokens=64", "--model.demo_steps=2", "--model.net.modulation_features=32"]
+FINISH = ["--config", "configs/dance.yaml", "--config", "configs/dance_tiny.yaml"]
+FINISH += ["--model.net.depth=3", "--model.net.c_mults=[32,32,32]", "--model.length=8192"]
+
+
+@pytest.mark.slow
+def test_trained_models_make_a_song_on_the_command_line(music, tmp_path, capsys):  # noqa: F811
+    names = ["level_2", "level_1", "level_0", "dance"]
+    settings = []
+    for name in names:
+        options = FINISH if name == "dance" else [*LEVEL, f"--model.jb_level={name[-1]}"]
+        options += ["--data", "datamodules.wav.WavDataModule", "--data.audio", str(music)]
+        options += ["--data.batch_size=1", "--trainer.logger=false", "--trainer.max_steps=1"]
+        options += ["--trainer.limit_val_batches=0", "--data.val_crops=1"]
+        options += [f"--trainer.default_root_dir={tmp_path / name}", "--trainer.accelerator=cpu"]
+        assert cli.main(["fit", *options]) == 0, capsys.readouterr().err
+        settings += [f"--{name}.checkpoint={tmp_path / name}/checkpoints/last.ckpt"]
+        settings += [f"--{name}.steps=3"]
+    settings += ["--seconds=0.1", "--accelerator=cpu", f"--context_audio={music}/0.wav"]
+    sample = ["sample", "jbdiff", "--config", "configs/song.yaml", "--level_1.sampler=dpm"]
+    assert cli.main([*sample, *settings, f"--out={tmp_path}/a"]) == 0, capsys.readouterr().err
+    made = audio.read(tmp_path / "a" / "song.wav")
+    assert made.shape == (2, round(0.1 * RATE)) and not torch.equal(made[0], made[1])
+    again = ["--config", f"{tmp_path}/a/settings.json", f"--out={tmp_path}/b"]
+    assert cli.main(["sample", "jbdiff", *again]) == 0, capsys.readouterr().err
+    for path in sorted((tmp_path / "a").glob("*.wav")):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    wrong = f"--level_1.checkpoint={tmp_path}/dance/checkpoints/last.ckpt"
+    assert cli.main([*sample, *settings, wrong, f"--out={tmp_path}/c"]) == 2
+    assert "level_1.checkpoint must be of a level's model" in capsys.readouterr().err
