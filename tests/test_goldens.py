@@ -1,6 +1,7 @@
 """Our numbers are those of the references, and the check notices where they are not."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -74,5 +75,5 @@ def test_inputs_are_remade_from_their_rules(name):
     for case in load(DATA, name).cases.values():
         for key, spec in case.inputs.items():
             how = spec["how"]
-            if "shape" in spec and not how.startswith(("given", "stored")):
+            if "shape" in spec and not re.search(r"^(given|stored)|, stored$", how):
                 np.testing.assert_allclose(case.remake(key), case.input(key), atol=1e-6)

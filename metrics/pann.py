@@ -1,0 +1,144 @@
+"""PANN's Cnn14 embeddings (Kong et al. 2020, arXiv:1912.10211), from the published weights."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+
+from metrics.embedding import Embedding, fill, find_weights, load_state
+from metrics.mel import slaney_filters
+
+WIDTHS = (1, 64, 128, 256, 512, 1024, 2048)
+CLIP_SECONDS = 10  # the length it was trained on
+FEWEST_FRAMES = 32  # five halvings leave one
+# by sample rate: file, window, hop, highest frequency
+MODELS = {
+    8000: ("Cnn14_8k_mAP=0.416.pth", 256, 80, 4000),
+    16000: ("Cnn14_16k_mAP=0.438.pth", 512, 160, 8000),
+    32000: ("Cnn14_mAP=0.431.pth", 1024, 320, 14000),
+}
+
+
+class Block(nn.Module):
+    """Two convolutions, each with batch norm and ReLU."""
+
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.bn2 = nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(x)).relu_()
+        return self.bn2(self.conv2(x)).relu_()
+
+
+class Fourier(nn.Module):
+    """Windowed Fourier transform as two convolutions: the published files hold its weights."""
+
+    def __init__(self, size: int, hop: int):
+        super().__init__()
+        bins = size // 2 + 1
+        self.conv_real = nn.Conv1d(1, bins, size, stride=hop, bias=False)
+        self.conv_imag = nn.Conv1d(1, bins, size, stride=hop, bias=False)
+        angle = torch.arange(bins)[:, None] * torch.arange(size).remainder(size) % size
+        wave = torch.polar(
+            torch.hann_window(size, dtype=torch.float64).expand(bins, size),
+            -2 * math.pi / size * angle.double(),
+        )
+        self.conv_real.weight.data = wave.real[:, None].float()
+        self.conv_imag.weight.data = wave.imag[:, None].float()
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Power [B, N, F] of audio [B, T], mirrored at its ends."""
+        half = self.conv_real.kernel_size[0] // 2
+        x = pad(audio[:, None], (half, half), mode="reflect")
+        return (self.conv_real(x).square() + self.conv_imag(x).square()).transpose(1, 2)
+
+
+class Cnn14(nn.Module):
+    """The published network, under the published names."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        window_size: int,
+        hop_size: int,
+        mel_bins: int = 64,
+        fmin: float = 50,
+        fmax: float = 14000,
+        classes_num: int = 527,
+    ):
+        super().__init__()
+        self.spectrogram_extractor = nn.Module()
+        self.spectrogram_extractor.stft = Fourier(window_size, hop_size)
+        self.logmel_extractor = nn.Module()
+        filters = slaney_filters(sample_rate, window_size, mel_bins, fmin, fmax)
+        self.logmel_extractor.melW = nn.Parameter(filters, requires_grad=False)
+        self.bn0 = nn.BatchNorm2d(mel_bins)
+        for number in range(1, 7):
+            block = Block(WIDTHS[number - 1], WIDTHS[number])
+            self.add_module(f"conv_block{number}", block)
+        self.fc1 = nn.Linear(2048, 2048)
+        self.fc_audioset = nn.Linear(2048, classes_num)
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """Mel power [B, N, M] of audio [B, T] in dB."""
+        mel = self.spectrogram_extractor.stft(audio) @ self.logmel_extractor.melW
+        return 10 * mel.clamp(min=1e-10).log10()
+
+    def embed(self, mel: Tensor) -> Tensor:
+        """Embed log mel [B, N, M] to [B, 2048]."""
+        x = self.bn0(mel.transpose(1, 2)[..., None]).permute(0, 3, 2, 1)  # [B, 1, N, M]
+        x = x.contiguous(memory_format=torch.channels_last)
+        for number in range(1, 6):
+            x = avg_pool2d(self.get_submodule(f"conv_block{number}")(x), 2)
+        x = self.conv_block6(x).mean(dim=3)  # [B, 2048, N / 32]
+        return self.fc1(x.amax(dim=2) + x.mean(dim=2)).relu_()
+
+    def classify(self, vectors: Tensor) -> Tensor:
+        """Probabilities [B, 527] of AudioSet's classes, of embeddings [B, 2048]."""
+        return self.fc_audioset(vectors).sigmoid()
+
+
+class PANN(Embedding):
+    """One vector of 2048 numbers each 10 s, or one for a whole shorter clip."""
+
+    dim = 2048
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        path: str | Path | None = None,
+        net: Cnn14 | None = None,
+        clip_seconds: float | None = CLIP_SECONDS,
+    ):
+        super().__init__()
+        if sample_rate not in MODELS:
+            raise ValueError(f"PANN works at {', '.join(map(str, MODELS))} Hz, not {sample_rate}")
+        name, window, hop, highest = MODELS[sample_rate]
+        self.name = f"pann_{sample_rate // 1000}k"
+        self.sample_rate = sample_rate
+        self.shortest = (FEWEST_FRAMES - 1) * hop
+        self.clip = round(clip_seconds * sample_rate) if clip_seconds else None
+        length = f"{clip_seconds:g} s" if clip_seconds else "whole clips"
+        self.front_end = f"power STFT {window}/{hop}, 64 Slaney mel 50-{highest} Hz, dB, {length}"
+        self.net = net or Cnn14(sample_rate, window, hop, fmax=highest)
+        if net is None:
+            file = find_weights(path, name, self.name)
+            fill(self.net, load_state(file), file)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def examples(self, audio: Tensor) -> Tensor:
+        """Log mel [B, W, N, 64] of as many whole windows as fit, of all of a shorter clip."""
+        if self.clip and audio.shape[-1] > self.clip:
+            audio = audio.unfold(-1, self.clip, self.clip)
+        else:
+            audio = audio[:, None]
+        return self.net.log_mel(audio.flatten(0, 1)).unflatten(0, audio.shape[:2])
+
+    def embed(self, examples: Tensor) -> Tensor:
+        return self.net.embed(examples)

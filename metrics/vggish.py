@@ -1,0 +1,69 @@
+"""VGGish embeddings (Hershey et al. 2017), from the published PyTorch weights."""
+
+import itertools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from metrics.embedding import Embedding, fill, find_weights, load_state
+from metrics.mel import htk_filters
+
+FILE = "vggish-10086976.pth"
+FFT, FRAME, HOP = 512, 400, 160
+PATCH = 96  # frames of an example, 0.96 s
+CHANNELS = ((64,), (128,), (256, 256), (512, 512))  # convolutions between poolings
+
+
+def network() -> nn.Module:
+    """Build the network under the published names; the last layer's ReLU is left out."""
+    layers: list[nn.Module] = []
+    before = 1
+    for width in CHANNELS:
+        for channels in width:
+            layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU(inplace=True)]
+            before = channels
+        layers.append(nn.MaxPool2d(2, 2))
+    sizes = (512 * 4 * 6, 4096, 4096, 128)
+    dense = [(nn.Linear(a, b), nn.ReLU(inplace=True)) for a, b in itertools.pairwise(sizes)]
+    module = nn.Module()
+    module.features = nn.Sequential(*layers)
+    module.embeddings = nn.Sequential(*list(itertools.chain(*dense))[:-1])
+    return module
+
+
+class VGGish(Embedding):
+    """One vector of 128 numbers each 0.96 s; without PCA and without the final activation."""
+
+    name = "vggish"
+    sample_rate = 16000
+    dim = 128
+    shortest = FRAME + (PATCH - 1) * HOP
+    front_end = "magnitude STFT 400/160, 64 HTK mel 125-7500 Hz, log(x + 0.01), 0.96 s"
+
+    def __init__(self, path: str | Path | None = None, net: nn.Module | None = None):
+        super().__init__()
+        self.net = net or network()
+        if net is None:
+            file = find_weights(path, FILE, "vggish")
+            fill(self.net, load_state(file), file)
+        filters = htk_filters(self.sample_rate, FFT, 64, 125.0, 7500.0)
+        self.register_buffer("filters", filters, persistent=False)
+        window = torch.hann_window(FRAME, dtype=torch.float64).float()
+        self.register_buffer("window", window, persistent=False)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def log_mel(self, audio: Tensor) -> Tensor:
+        """Log mel magnitudes [B, N, 64] of audio [B, T], frames not padded."""
+        frames = audio.unfold(-1, FRAME, HOP) * self.window
+        return (torch.fft.rfft(frames, FFT).abs() @ self.filters + 0.01).log()
+
+    def examples(self, audio: Tensor) -> Tensor:
+        """Patches [B, W, 96, 64]; what is left at the end is dropped."""
+        mel = self.log_mel(audio)
+        whole = mel.shape[1] // PATCH
+        return mel[:, : whole * PATCH].unflatten(1, (whole, PATCH))
+
+    def embed(self, examples: Tensor) -> Tensor:
+        maps = self.net.features(examples[:, None].contiguous(memory_format=torch.channels_last))
+        return self.net.embeddings(maps.permute(0, 2, 3, 1).flatten(1))

@@ -1,0 +1,119 @@
+"""Distances of gaussians and of vectors."""
+
+import math
+
+import pytest
+import torch
+
+from metrics.extrapolate import extrapolate
+from metrics.frechet import Gaussian, deficiency, frechet
+from metrics.kernel import SCALE, kernel_distance, median_distance
+
+
+def normal(count: int, dim: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dim, dim, generator=generator, dtype=torch.float64)
+    return torch.randn(count, dim, generator=generator, dtype=torch.float64) @ mixing
+
+
+@pytest.mark.parametrize("counts", [(3, 4), (4, 30), (30, 40), (1, 5), (1, 1)])
+def test_merged_statistics_are_those_of_all_vectors(counts):
+    vectors = normal(sum(counts), 8) + 100
+    parts = [Gaussian.of(part) for part in vectors.split(list(counts))]
+    merged, whole = parts[0].merge(parts[1]), Gaussian.of(vectors)
+    assert merged.count == whole.count
+    torch.testing.assert_close(merged.mean, whole.mean)
+    torch.testing.assert_close(merged.covariance, whole.covariance)
+    torch.testing.assert_close(frechet(merged, whole), 0.0, atol=1e-9, rtol=0)
+
+
+def test_merging_is_the_same_in_any_order():
+    a, b, c = (Gaussian.of(normal(n, 6, n)) for n in (3, 9, 20))
+    left, right = a.merge(b).merge(c), c.merge(a.merge(b))
+    torch.testing.assert_close(left.covariance, right.covariance)
+
+
+def test_covariances_that_commute_have_a_closed_form():
+    a, b = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([16.0, 4.0, 0.0])
+    first = Gaussian.known(torch.zeros(3), a.diag(), 10)
+    second = Gaussian.known(torch.tensor([1.0, 2.0, 2.0]), b.diag(), 10)
+    expected = 9 + (a.sqrt() - b.sqrt()).square().sum().item()
+    assert frechet(first, second) == pytest.approx(expected, rel=1e-12)
+
+
+def test_few_vectors_and_their_covariance_agree():
+    a, b = Gaussian.of(normal(5, 20, 1)), Gaussian.of(normal(9, 20, 2))
+    same = [Gaussian.known(g.mean, g.covariance, g.count) for g in (a, b)]
+    assert frechet(a, b) == pytest.approx(frechet(*same), rel=1e-10)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-10)
+    assert (a.rank, same[0].rank) == (4, 4)
+    assert "5 vectors" in deficiency(a, b) and "20 dimensions" in deficiency(a, b)
+    assert deficiency(Gaussian.of(normal(21, 20)), Gaussian.of(normal(30, 20))) is None
+
+
+def test_one_dimension():
+    a, b = normal(50, 1, 1), normal(40, 1, 2) + 3
+    expected = (a.mean() - b.mean()) ** 2 + (a.std() - b.std()) ** 2
+    assert frechet(Gaussian.of(a), Gaussian.of(b)) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_constant_dimensions_are_left_out():
+    vectors = normal(60, 5)
+    padded = torch.cat((vectors, torch.ones(60, 3)), dim=1)
+    other = normal(60, 5, 1)
+    padded_other = torch.cat((other, torch.ones(60, 3)), dim=1)
+    expected = frechet(Gaussian.of(vectors), Gaussian.of(other))
+    padded = Gaussian.of(padded)
+    assert frechet(padded, Gaussian.of(padded_other)) == pytest.approx(expected, rel=1e-9)
+    assert padded.rank == 5
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: Gaussian.of(torch.empty(0, 3)), "at least one"),
+        (lambda: Gaussian.of(torch.tensor([[1.0, math.nan]])), "1 of 1 vectors"),
+        (lambda: Gaussian.of(torch.ones(1, 3)).covariance, "at least two"),
+        (lambda: frechet(Gaussian.of(normal(3, 2)), Gaussian.of(normal(3, 4))), "one embedding"),
+        (lambda: Gaussian.known(torch.zeros(2), torch.tensor([[1.0, 2], [2, 1]]), 9).root, "-1"),
+        (lambda: kernel_distance(normal(1, 2), normal(3, 2)), "2 vectors"),
+        (lambda: kernel_distance(torch.ones(3, 2), normal(3, 2)), "alike"),
+    ],
+)
+def test_mistakes_are_named(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_extrapolation_takes_the_bias_of_few_vectors_away():
+    vectors = normal(20000, 16)
+    reference = Gaussian.of(vectors)
+    parts = vectors[:1600].split(200)
+    found = [extrapolate(reference, part, [2] * 100) for part in parts]
+    biased = sum(frechet(reference, Gaussian.of(part)) for part in parts) / 8
+    assert abs(sum(part.score for part in found) / 8) < biased / 4
+    assert sum(abs(part.score) < part.margin for part in found) >= 7  # the truth is 0
+    assert extrapolate(reference, parts[0][:10], [10]) is None
+    assert extrapolate(reference, parts[0], [200]).margin is None
+
+
+def test_kernel_distance_is_the_sum_over_pairs():
+    x, y = normal(7, 3, 1), normal(5, 3, 2)
+    width = median_distance(x)
+
+    def k(a, b):
+        return math.exp(-(a - b).square().sum() / (2 * width**2))
+
+    within_x = sum(k(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j) / 42
+    within_y = sum(k(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j) / 20
+    between = sum(k(a, b) for a in x for b in y) / 35
+    expected = SCALE * (within_x + within_y - 2 * between)
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_has_no_bias():
+    scores = [kernel_distance(normal(20000, 4)[:500], normal(9999, 4)[i::300]) for i in range(60)]
+    shifted = kernel_distance(normal(500, 4), normal(500, 4) + 3)
+    mean = sum(scores) / len(scores)
+    assert min(scores) < 0 < max(scores)
+    assert abs(mean) < shifted / 10
