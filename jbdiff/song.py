@@ -9,13 +9,14 @@ from jbdiff.vdiffusion import SAMPLERS as LEVEL_SAMPLERS
 
 @dataclass(frozen=True)
 class Level:
-    """Settings of one level.
+    """How one level is sampled.
 
     Args:
         checkpoint: a checkpoint of this level
         steps: steps of the sampler
         guidance: how much to lean on the context; 1 is the plain prediction, in half the time
-        init_strength: how much to keep of the coarser level's audio: 0 nothing, 1 all of it
+        init_strength: the share of the steps that is left out, starting nearer to the coarser
+            level's audio: 0 runs them all, 1 gives it back; the first level takes the song's
         guidance_rescale: bring guided predictions back to the plain one's level, 0 to 1
         sampler: ddim, or dpm for few steps
     """
@@ -30,7 +31,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Dance:
-    """Settings of Dance Diffusion.
+    """How Dance Diffusion finishes the song in stereo.
 
     Args:
         checkpoint: a checkpoint of Dance Diffusion; null leaves the song as the last level made it

@@ -59,6 +59,8 @@ class Tape:
                 f"with an overlap of {overlap} samples"
             )
         audio = audio.float().cpu()[..., start - begin :]
+        if not audio.isfinite().all():
+            raise ValueError(f"{self.path.stem} made samples that are not finite: train it anew")
         if overlap:
             faded = crossfade(self.read(start, self.end), audio[..., :overlap], self.style)
             audio = torch.cat([faded, audio[..., overlap:]], dim=-1)

@@ -78,6 +78,13 @@ def test_a_tape_that_was_killed_while_writing_goes_on_bit_for_bit(tmp_path):
     assert torch.equal(again.read(0, 500), straight.read(0, 500))
 
 
+def test_samples_that_are_not_finite_are_refused_at_once(tmp_path):
+    tape = Tape(tmp_path / "level_2.f32", (1, 1, 100), overlap=10)
+    with pytest.raises(ValueError, match="level_2 made samples that are not finite"):
+        tape.append(torch.full((1, 1, 50), float("nan")), 0)
+    assert tape.end == 0
+
+
 def test_a_gap_is_refused(tmp_path):
     tape = Tape(tmp_path / "a.f32", (1, 1, 100), overlap=10)
     tape.append(torch.zeros(1, 1, 50), 0)

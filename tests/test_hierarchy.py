@@ -44,6 +44,12 @@ def test_a_song_has_the_seconds_asked_for(studio, levels, dance):
     assert not (folder / "parts").exists()
 
 
+@pytest.mark.parametrize("num_samples", [8192, 16384, 16385, 512, 1])
+def test_songs_of_whole_windows_and_others_lose_nothing(studio, num_samples):
+    song = studio.song(levels="2", seconds=num_samples / RATE)
+    assert audio.read(studio.make(song) / "song.wav").shape == (2, num_samples)
+
+
 def test_the_same_seed_gives_the_same_song(studio):
     first = studio.make(studio.song("a")) / "song.wav"
     again = studio.make(studio.song("b")) / "song.wav"
