@@ -8,6 +8,7 @@ from torch import Tensor
 
 from codec.base import Frozen, Window, mismatch
 from codec.jukebox import JukeboxCodec
+from codec.vqvae import HOPS
 from jbdiff.latents import look_up, nearest_codes
 from jbdiff.levels import continue_song, generate
 from jbdiff.unet import UNet, drop_context, velocity
@@ -65,7 +66,7 @@ class JBDiff(LightningModule):
             codec.sample_rate,
             base_tokens * codec.hop,
             self.context_tokens * codec.hop,
-            align=codec.hop,
+            align=HOPS[min(jb_level + 1, COARSEST)],  # where the level below has its codes too
             streams={"tokens": "tokens"} | ({} if self.from_noise else {"lower": "round_trip"}),
         )
 
