@@ -8,7 +8,7 @@ from jbdiff.vdiffusion import SAMPLERS as LEVEL_SAMPLERS
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelSettings:
     """How one level is sampled.
 
     Args:
@@ -30,7 +30,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Dance:
+class DanceSettings:
     """How Dance Diffusion finishes the song in stereo.
 
     Args:
@@ -87,10 +87,10 @@ class Song:
     out: str = "song"
     seconds: float | None = None
     levels: str = "210"
-    level_2: Level = Level()
-    level_1: Level = Level(steps=70, guidance=2.0, init_strength=0.67)
-    level_0: Level = Level(steps=20, guidance=1.3, init_strength=0.5)
-    dance: Dance = Dance()
+    level_2: LevelSettings = LevelSettings()
+    level_1: LevelSettings = LevelSettings(steps=70, guidance=2.0, init_strength=0.67)
+    level_0: LevelSettings = LevelSettings(steps=20, guidance=1.3, init_strength=0.5)
+    dance: DanceSettings = DanceSettings()
     context_audio: str | None = None
     init_audio: str | None = None
     init_strength: float = 0.5
@@ -129,7 +129,7 @@ class Song:
         noise_paths.check(self.noise_style, self.noise_step_size)
         noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)
 
-    def _check_level(self, name: str, settings: Level) -> dict[str, float]:
+    def _check_level(self, name: str, settings: LevelSettings) -> dict[str, float]:
         """Check a level that runs; give what of it must lie between 0 and 1."""
         if settings.checkpoint is None:
             raise ValueError(
@@ -152,7 +152,7 @@ class Song:
         """The levels that run, coarsest first."""
         return sorted((int(level) for level in self.levels), reverse=True)
 
-    def level(self, level: int) -> Level:
+    def level(self, level: int) -> LevelSettings:
         return (self.level_0, self.level_1, self.level_2)[level]
 
     @property

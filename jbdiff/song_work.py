@@ -12,7 +12,7 @@ from datamodules import audio
 from jbdiff.finish import DancePass, Finisher
 from jbdiff.hierarchy import LevelModel, LevelPass, Noise, Read, Sampling
 from jbdiff.module import COARSEST
-from jbdiff.song import Level, Song
+from jbdiff.song import LevelSettings, Song
 from jbdiff.song_files import Outputs, Picture
 from jbdiff.tape import Tape
 
@@ -99,7 +99,7 @@ class Work:
             passes["dance"] = self._dance_pass(before)
         return passes
 
-    def _level_pass(self, name: str, settings: Level, before: str | None) -> LevelPass:
+    def _level_pass(self, name: str, settings: LevelSettings, before: str | None) -> LevelPass:
         song, model = self.song, self.models[name]
         if before is None and self.init is None and model.level < COARSEST:
             log.warning(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from codec.base import Window
 from codec.jukebox import JukeboxCodec
-from jbdiff.song import Dance, Level, Song
+from jbdiff.song import DanceSettings, LevelSettings, Song
 from jbdiff.song_work import make
 
 RATE = 44100
@@ -102,14 +102,16 @@ class Studio:
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
 
-    def song(self, out: str = "song", dance: bool | Dance = True, **settings: object) -> Song:
+    def song(
+        self, out: str = "song", dance: bool | DanceSettings = True, **settings: object
+    ) -> Song:
         """Settings of a song of small steps, with every level's checkpoint."""
         levels = {
-            f"level_{n}": Level(str(self.folder / f"level_{n}"), 4, 2.0, strength)
+            f"level_{n}": LevelSettings(str(self.folder / f"level_{n}"), 4, 2.0, strength)
             for n, strength in ((2, 0.0), (1, 0.67), (0, 0.5))
         }
-        finish = Dance(str(self.folder / "dance") if dance else None, 4, crossfade=512)
-        finish = dance if isinstance(dance, Dance) else finish
+        finish = DanceSettings(str(self.folder / "dance") if dance else None, 4, crossfade=512)
+        finish = dance if isinstance(dance, DanceSettings) else finish
         given = {"seconds": 0.3, "token_multiplier": 1, "dance": finish, **levels, **settings}
         return Song(out=str(self.folder / out), **given)
 

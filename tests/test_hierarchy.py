@@ -9,7 +9,7 @@ import yaml
 
 import cli
 from datamodules import audio
-from jbdiff.song import Dance, Level, Song
+from jbdiff.song import DanceSettings, LevelSettings, Song
 from jbdiff.song_files import Outputs
 from jbdiff.song_work import Work
 from tests.songs import RATE, Studio
@@ -270,12 +270,15 @@ MISTAKES = [
     ({"level_1": Song.level_1}, "needs level_1.checkpoint"),
     ({"seconds": 0.0}, "seconds must be positive"),
     ({"noise_style": "brown"}, "noise style must be random, constant, region, walk"),
-    ({"dance": Dance("x", sampler="euler")}, "sampler must be ddim or iplms, got 'euler'"),
-    ({"dance": Dance("x", crossfade_style="sine")}, "crossfade style must be linear or"),
-    ({"dance": Dance("x", steps=0)}, "dance.steps must be at least 1"),
-    ({"level_0": Level("x", sampler="euler")}, "level_0.sampler must be ddim or dpm"),
-    ({"level_0": Level("x", steps=0)}, "level_0.steps must be at least 1"),
-    ({"level_0": Level("x", guidance_rescale=-1.0)}, r"level_0.guidance_rescale must be in \[0, 1"),
+    ({"dance": DanceSettings("x", sampler="euler")}, "sampler must be ddim or iplms, got 'euler'"),
+    ({"dance": DanceSettings("x", crossfade_style="sine")}, "crossfade style must be linear or"),
+    ({"dance": DanceSettings("x", steps=0)}, "dance.steps must be at least 1"),
+    ({"level_0": LevelSettings("x", sampler="euler")}, "level_0.sampler must be ddim or dpm"),
+    ({"level_0": LevelSettings("x", steps=0)}, "level_0.steps must be at least 1"),
+    (
+        {"level_0": LevelSettings("x", guidance_rescale=-1.0)},
+        r"level_0.guidance_rescale must be in \[0, 1",
+    ),
     ({"noise_step_size": 1.5}, r"step size must be in \[0, 1\]"),
     ({"init_strength": 2.0}, r"init_strength must be in \[0, 1\]"),
     ({"token_multiplier": 0}, "token_multiplier must be at least 1"),
@@ -302,7 +305,7 @@ def test_a_checkpoint_of_another_level_is_refused(studio):
 
 def test_a_crossfade_as_long_as_a_window_is_refused(studio):
     with pytest.raises(ValueError, match="dance.crossfade must be 1 to 8191 samples"):
-        studio.make(studio.song(dance=Dance(str(studio.folder / "dance"), crossfade=8192)))
+        studio.make(studio.song(dance=DanceSettings(str(studio.folder / "dance"), crossfade=8192)))
 
 
 def test_an_initial_audio_shorter_than_the_song_is_refused(studio, tune):
