@@ -1,6 +1,7 @@
 """How a song is made: its models and passes, the progress, and going on after a stop."""
 
 import logging
+import pickle
 from collections.abc import Callable
 
 import torch
@@ -59,8 +60,7 @@ class Work:
         self.models: dict[str, nn.Module] = {}
         for name, path in song.files.items():
             if name.startswith("level_") or name == "dance":
-                model = load(path, song.accelerator)
-                check_model(name, model)
+                model = load_checked(load, name, path, song.accelerator)
                 self.device = next(model.parameters()).device
                 self.models[name] = model.cpu()  # one at a time is on the device
         rates = {name: model.sample_rate for name, model in self.models.items()}
@@ -197,6 +197,19 @@ class Work:
         """Guess the work of a network call, for the time left: weights times positions."""
         weights = sum(parameter.numel() for parameter in self.models[name].parameters())
         return weights * self.passes[name].positions
+
+
+def load_checked(load: Load, name: str, path: str, accelerator: str) -> nn.Module:
+    """Load the model that a setting names; ValueError if the file holds none, or another one."""
+    try:
+        model = load(path, accelerator)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}.checkpoint {path} can't be read as a checkpoint of fit "
+            f"({type(error).__name__})"
+        ) from error
+    check_model(name, model)
+    return model
 
 
 def check_model(name: str, model: nn.Module) -> None:

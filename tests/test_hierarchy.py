@@ -308,6 +308,14 @@ def test_a_crossfade_as_long_as_a_window_is_refused(studio):
         studio.make(studio.song(dance=DanceSettings(str(studio.folder / "dance"), crossfade=8192)))
 
 
+def test_what_is_no_checkpoint_is_refused(studio, capsys):
+    (studio.folder / "level_2").write_text("no checkpoint")
+    options = [f"--level_2.checkpoint={studio.folder / 'level_2'}", "--levels=2"]
+    assert cli.main(["sample", "jbdiff", *options, "--accelerator=cpu"]) == 2
+    error = capsys.readouterr().err
+    assert "level_2.checkpoint" in error and "can't be read as a checkpoint of fit" in error
+
+
 def test_an_initial_audio_shorter_than_the_song_is_refused(studio, tune):
     with pytest.raises(ValueError, match="has 0.40 s, the song can't be longer"):
         studio.make(studio.song(init_audio=tune, seconds=2.0))
