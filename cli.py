@@ -15,6 +15,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   encode     turn a folder of music into tokens that training reads
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config configs/song.yaml
+  fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
 """
 TRAINER = ("fit", "validate", "test", "predict")
 
@@ -26,7 +27,7 @@ def main(args: list[str] | None = None) -> int:
         print(USAGE)
         return 0 if args else 2
     command = args[0]
-    if command not in (*TRAINER, "encode", "sample"):
+    if command not in (*TRAINER, "encode", "sample", "fad"):
         return mistake(f"unknown command {command!r}\n{USAGE}")
     report_events()
     from argparse import ArgumentError
@@ -78,6 +79,8 @@ def run(command: str, args: list[str]) -> None:
 
     if command == "sample" and args[:1] == ["jbdiff"]:
         return sample_jbdiff(args[1:])
+    if command == "fad":
+        return run_fad(args)
     function = {"encode": encode, "sample": sample}[command]
     auto_cli(function, args=args, prog=f"cli.py {command}", exit_on_error=False)
 
@@ -242,6 +245,15 @@ def sample(
         audio.write(path, samples, module.sample_rate)
         write_spectrogram(path.with_suffix(".png"), samples, module.sample_rate)
     print(f"{count} files, with their spectrograms, in {out}")
+
+
+def run_fad(args: list[str]) -> None:
+    """Compare folders of music: fad --help lists the options."""
+    from jsonargparse import auto_cli
+
+    from metrics.command import fad, spell_out
+
+    auto_cli(fad, args=spell_out(args), prog="cli.py fad", exit_on_error=False)
 
 
 def sample_jbdiff(args: list[str]) -> None:

@@ -1,0 +1,159 @@
+"""Turn the weights inside the package `musicnn` into safetensors, without TensorFlow.
+
+A TensorFlow checkpoint is two files: raw numbers, and an index that says where each variable lies.
+The index is a LevelDB table: blocks of sorted keys, where a key gives only what differs from the
+one before it, and values that are protocol buffers.
+"""
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+FOLDER = "musicnn/MTT_musicnn"  # the model trained on MagnaTagATune
+FLOAT32 = 1  # TensorFlow's number for the type
+FOOTER = 48  # bytes at the end of a table
+MAGIC = 0xDB4775248B80FB57
+
+
+def convert(wheel: str | Path, out: str | Path) -> None:
+    """Read the package's file (musicnn-0.1.0-py3-none-any.whl) and write safetensors."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            index = archive.read(f"{FOLDER}/.index")
+            data = archive.read(f"{FOLDER}/.data-00000-of-00001")
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{wheel} is not the package musicnn 0.1.0: {error}") from error
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        save_file(rename(variables(index, data)), temporary)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def rename(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Give TensorFlow's variables, numbered in order of making, the names of `Network`."""
+    convolutions = [f"timbral.{i}.conv" for i in range(2)] + [
+        f"temporal.{i}.conv" for i in range(3)
+    ]
+    convolutions += [f"middle.{i}.conv" for i in range(3)]
+    norms = ["norm", *(name.replace("conv", "norm") for name in convolutions)]
+    norms += ["pooled_norm", "dense_norm"]
+    kinds = {
+        "conv2d": (convolutions, {"kernel": "weight", "bias": "bias"}),
+        "dense": (["dense", "tags"], {"kernel": "weight", "bias": "bias"}),
+        "batch_normalization": (
+            norms,
+            {
+                "gamma": "weight",
+                "beta": "bias",
+                "moving_mean": "running_mean",
+                "moving_variance": "running_var",
+            },
+        ),
+    }
+    state = {}
+    for kind, (names, parts) in kinds.items():
+        for number, name in enumerate(names):
+            layer = f"{kind}_{number}" if number else kind
+            for theirs, ours in parts.items():
+                key = f"{layer}/{theirs}"
+                if key not in values:
+                    raise ValueError(f"the checkpoint of musicnn lacks {key}")
+                state[f"{name}.{ours}"] = channels_first(torch.from_numpy(values[key].copy()))
+    return state
+
+
+def channels_first(kernel: Tensor) -> Tensor:
+    """Kernels [H, W, in, out] to [out, in, H, W], matrices [in, out] to [out, in]."""
+    if kernel.dim() == 4:
+        return kernel.permute(3, 2, 0, 1).contiguous()
+    return kernel.T.contiguous() if kernel.dim() == 2 else kernel
+
+
+def variables(index: bytes, data: bytes) -> dict[str, np.ndarray]:
+    """Read all float variables of a checkpoint."""
+    if len(index) < FOOTER or struct.unpack("<Q", index[-8:])[0] != MAGIC:
+        raise ValueError("not the index of a TensorFlow checkpoint")
+    footer = index[-FOOTER:]
+    _, place = varint(footer, 0)  # of the block of filters, unused
+    _, place = varint(footer, place)
+    values = {}
+    for _, handle in entries(index, footer[place:]):
+        for key, record in entries(index, handle):
+            fields = message(record)
+            if key and fields.get(1) == FLOAT32:
+                shape = [message(size).get(1, 0) for size in repeated(fields.get(2, b""), 2)]
+                start, length = fields.get(4, 0), fields[5]
+                raw = np.frombuffer(data[start : start + length], "<f4")
+                values[key.decode()] = raw.reshape(shape)
+    return values
+
+
+def entries(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Walk through the (key, value) of the block a handle (offset, size) points at."""
+    offset, place = varint(handle, 0)
+    size, _ = varint(handle, place)
+    if table[offset + size]:
+        raise ValueError("the index of the checkpoint is compressed, which isn't read here")
+    block = table[offset : offset + size]
+    (restarts,) = struct.unpack("<I", block[-4:])
+    place, key = 0, b""
+    while place < len(block) - 4 - 4 * restarts:
+        shared, place = varint(block, place)
+        added, place = varint(block, place)
+        length, place = varint(block, place)
+        key = key[:shared] + block[place : place + added]
+        place += added
+        yield key, block[place : place + length]
+        place += length
+
+
+def fields_of(buffer: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Walk through the (number, value) of a protocol buffer."""
+    place = 0
+    while place < len(buffer):
+        tag, place = varint(buffer, place)
+        number, kind = tag >> 3, tag & 7
+        if kind == 0:
+            value, place = varint(buffer, place)
+        else:
+            if kind == 2:
+                length, place = varint(buffer, place)
+            elif kind in (1, 5):
+                length = 8 if kind == 1 else 4
+            else:
+                raise ValueError(f"a protocol buffer has a field of kind {kind}")
+            value = buffer[place : place + length]
+            place += length
+        yield number, value
+
+
+def message(buffer: bytes) -> dict[int, int | bytes]:
+    """Read a protocol buffer; of repeated fields, the last."""
+    return dict(fields_of(buffer))
+
+
+def repeated(buffer: bytes, number: int) -> list[bytes]:
+    return [value for field, value in fields_of(buffer) if field == number]
+
+
+def varint(buffer: bytes, place: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte; give it and the place after it."""
+    value = shift = 0
+    while True:
+        byte = buffer[place]
+        place += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, place
