@@ -14,7 +14,7 @@ FIT = [
 ]
 SAMPLE = [
     *("sample", f"{ROOT}/checkpoints/best.ckpt", "--out", f"{ROOT}/samples"),
-    *("--count", "2", "--seconds", "6", "--steps", "64"),
+    *("--count", "2", "--seconds", "5", "--steps", "48"),
 ]
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from datamodules import audio
 from sedd.module import SEDD
 from sedd.sampler import sample
 
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"  # of the tokens to make
 FADE = (
     441  # samples over which a prompt and what is made pass into each other, on the prompt's side
 )
@@ -83,13 +84,11 @@ def generate(
     generator = torch.Generator(module.device).manual_seed(seed)
     for first in range(0, count, batch_size):
         number = min(batch_size, count - first)
-        with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", unit="step") as bar:
+        desc, todo = f"sampling {first + 1}-{first + number} of {count}", int((~plan.keep).sum())
+        with tqdm(desc=desc, total=todo, bar_format=BAR) as bar:
 
-            def advance(done: int, total: int, bar: tqdm = bar) -> None:
-                bar.total = bar.n + 1 + total - done  # of this window and those before
-                bar.update()
-
-            def draw(given: Tensor, keep: Tensor, advance: Callable = advance) -> Tensor:
+            def draw(given: Tensor, keep: Tensor, bar: tqdm = bar) -> Tensor:
+                new = int((~keep[0]).sum())
                 return sample(
                     module.score,
                     module.graph,
@@ -101,7 +100,7 @@ def generate(
                     prompt=given,
                     keep=keep,
                     generator=generator,
-                    on_step=advance,
+                    on_step=lambda _, total: bar.update(new / total),
                 )
 
             tokens, keep = plan.tokens.expand(number, -1), plan.keep.expand(number, -1)
