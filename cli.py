@@ -260,7 +260,6 @@ def sample_jbdiff(args: list[str]) -> None:
     """Make a song: sample jbdiff --config configs/song.yaml, --help lists the options."""
     from jsonargparse import ArgumentParser
 
-    import jbdiff.dance_module  # noqa: F401 (a checkpoint's class must have been imported)
     from callbacks.spectrogram import write_spectrogram
     from jbdiff.song import Song
     from jbdiff.song_work import make
@@ -275,13 +274,27 @@ def sample_jbdiff(args: list[str]) -> None:
 
 def load_module(checkpoint: str, accelerator: str):
     """Rebuild a model from its checkpoint alone, on the accelerator's first device."""
+    import pickle
+
     from lightning.pytorch import LightningModule, Trainer
+
+    import jbdiff.dance_module  # noqa: F401 (only classes that are imported are made from a file)
+    import jbdiff.module  # noqa: F401
+    import sedd.module  # noqa: F401
 
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    trainer = Trainer(accelerator=accelerator, devices=1, logger=False, barebones=True)
-    module = LightningModule.load_from_checkpoint(path, map_location="cpu")
+    trainer = Trainer(
+        accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    try:
+        module = LightningModule.load_from_checkpoint(path, map_location="cpu")
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} can't be read as a checkpoint of fit ({type(error).__name__})"
+        ) from error
     return module.to(trainer.strategy.root_device).eval()
 
 

@@ -1,7 +1,6 @@
 """How a song is made: its models and passes, the progress, and going on after a stop."""
 
 import logging
-import pickle
 from collections.abc import Callable
 
 import torch
@@ -203,11 +202,8 @@ def load_checked(load: Load, name: str, path: str, accelerator: str) -> nn.Modul
     """Load the model that a setting names; ValueError if the file holds none, or another one."""
     try:
         model = load(path, accelerator)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"{name}.checkpoint {path} can't be read as a checkpoint of fit "
-            f"({type(error).__name__})"
-        ) from error
+    except ValueError as error:
+        raise ValueError(f"{name}.checkpoint: {error}") from error
     check_model(name, model)
     return model
 

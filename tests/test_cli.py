@@ -78,6 +78,7 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["encode"], "required: audio"),
         (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
         (["sample", "/none.ckpt", "--nope=1"], "--nope"),
+        (["sample", "README.md"], "can't be read as a checkpoint of fit"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(args, message, capsys):
