@@ -25,7 +25,7 @@ class Library(Embedding):
             from frechet_audio_distance import FrechetAudioDistance
         except ImportError as error:
             command = "pip install 'music-diffusion[fad]'"
-            raise ValueError(f"the embedding {model} needs {command} ({error}") from error
+            raise ValueError(f"the embedding {model} needs {command} ({error})") from error
         self.name, self.sample_rate, self.dim = model, sample_rate, DIMS[model]
         self.shortest = sample_rate
         self.clip = CLIP_SECONDS * sample_rate

@@ -1,0 +1,113 @@
+"""Ours beside frechet_audio_distance: python -m benchmarks.fad_library REFERENCE GENERATED.
+
+Needs the extra `fad`, and the package torchvggish for VGGish. Both sides read the same files of
+random weights (--weights DIR takes published ones) and embed all files of both folders; each runs
+in a process of its own, whose peak memory is shown. PANN is compared by the pooled figure.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+
+def make_weights(folder: Path) -> None:
+    """Write random weights in the published files' formats, those that aren't there."""
+    from metrics import pann, vggish
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    if not (folder / vggish.FILE).exists():
+        torch.save(vggish.network().state_dict(), folder / vggish.FILE)
+    for rate in (16000,):
+        name, window, hop, highest = pann.MODELS[rate]
+        if not (folder / name).exists():
+            net = pann.Cnn14(rate, window, hop, fmax=highest)
+            torch.save({"model": net.state_dict()}, folder / name)
+
+
+def ours(name: str, weights: Path, folders: list[Path]) -> float:
+    from metrics.fad import create, library_score, vectors_of
+    from metrics.pann import MODELS
+    from metrics.vggish import FILE
+
+    file = FILE if name == "vggish" else MODELS[16000][0]
+    model = create(name, str(weights / file), whole_clips=True)
+    start = clock()
+    device = torch.device("cpu")
+    sides = [vectors_of(str(folder), model, device, 8, 2) for folder in folders]
+    report("embedding", start)
+    start = clock()
+    score = library_score(*sides)
+    report("distance", start)
+    return score
+
+
+def library(name: str, weights: Path, folders: list[Path]) -> float:
+    from frechet_audio_distance import FrechetAudioDistance
+
+    def hub(*_: object, **__: object) -> torch.nn.Module:
+        from torchvggish.vggish import VGGish
+
+        net = VGGish(urls={}, pretrained=False, preprocess=True, postprocess=False)
+        net.load_state_dict(torch.load(weights / "vggish-10086976.pth"))
+        return net
+
+    torch.hub.load = hub
+    published = weights / "Cnn14_16k_mAP=0.438.pth"
+    quoted = weights / "Cnn14_16k_mAP%3D0.438.pth"
+    if published.exists() and not quoted.exists():
+        os.link(published, quoted)
+    fad = FrechetAudioDistance(str(weights), "vggish" if name == "vggish" else "pann")
+    start = clock()
+    load = fad._FrechetAudioDistance__load_audio_files
+    embedded = [fad.get_embeddings(load(str(folder)), sr=16000) for folder in folders]
+    report("embedding", start)
+    start = clock()
+    statistics = [fad.calculate_embd_statistics(side) for side in embedded]
+    score = fad.calculate_frechet_distance(*statistics[0], *statistics[1])
+    report("distance", start)
+    return float(score)
+
+
+def clock() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def report(what: str, start: tuple[float, float]) -> None:
+    wall, cpu = (now - then for now, then in zip(clock(), start, strict=True))
+    print(json.dumps({"what": what, "wall_s": round(wall, 2), "cpu_s": round(cpu, 2)}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("generated", type=Path)
+    parser.add_argument("--weights", type=Path, default=Path("ckpts/random"))
+    parser.add_argument("--embeddings", nargs="*", default=["vggish", "pann_16k"])
+    parser.add_argument("--side", choices=("ours", "library"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    folders = [args.reference, args.generated]
+    if args.side:
+        side = {"ours": ours, "library": library}[args.side]
+        score = side(args.embeddings[0], args.weights, folders)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"score": score, "peak_MiB": round(peak)}))
+        return
+    make_weights(args.weights)
+    for name in args.embeddings:
+        for side in ("ours", "library"):
+            print(name, side, flush=True)
+            command = [sys.executable, "-m", "benchmarks.fad_library", *map(str, folders)]
+            command += ["--weights", str(args.weights), "--embeddings", name, "--side", side]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
