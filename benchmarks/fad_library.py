@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+RATE = 16000
+
 
 def make_weights(folder: Path) -> None:
     """Write random weights in the published files' formats, those that aren't there."""
@@ -24,12 +26,19 @@ def make_weights(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     if not (folder / vggish.FILE).exists():
-        torch.save(vggish.network().state_dict(), folder / vggish.FILE)
-    for rate in (16000,):
-        name, window, hop, highest = pann.MODELS[rate]
-        if not (folder / name).exists():
-            net = pann.Cnn14(rate, window, hop, fmax=highest)
-            torch.save({"model": net.state_dict()}, folder / name)
+        torch.save(spread(vggish.network()).state_dict(), folder / vggish.FILE)
+    name, window, hop, highest = pann.MODELS[RATE]
+    if not (folder / name).exists():
+        net = spread(pann.Cnn14(RATE, window, hop, fmax=highest))
+        torch.save({"model": net.state_dict()}, folder / name)
+
+
+def spread(net: torch.nn.Module) -> torch.nn.Module:
+    """Draw weights that keep the size of what passes through."""
+    for name, weight in net.named_parameters():
+        if weight.dim() > 1 and "extractor" not in name:
+            torch.nn.init.kaiming_normal_(weight)
+    return net
 
 
 def ours(name: str, weights: Path, folders: list[Path]) -> float:
@@ -37,7 +46,7 @@ def ours(name: str, weights: Path, folders: list[Path]) -> float:
     from metrics.pann import MODELS
     from metrics.vggish import FILE
 
-    file = FILE if name == "vggish" else MODELS[16000][0]
+    file = FILE if name == "vggish" else MODELS[RATE][0]
     model = create(name, str(weights / file), whole_clips=True)
     start = clock()
     device = torch.device("cpu")
@@ -49,17 +58,26 @@ def ours(name: str, weights: Path, folders: list[Path]) -> float:
     return score
 
 
+def hub_model(weights: Path) -> torch.nn.Module:
+    """Put together what torch.hub would fetch: the package's network behind its front-end."""
+    from torchvggish.torchvggish import VGG
+    from torchvggish.vggish_input import waveform_to_examples
+
+    from metrics.vggish import network
+
+    class Hub(VGG):
+        def forward(self, x, rate):
+            return super().forward(waveform_to_examples(x, rate).to(self.device))
+
+    net = Hub(network().features, postprocess=False)
+    net.load_state_dict(torch.load(weights))
+    return net
+
+
 def library(name: str, weights: Path, folders: list[Path]) -> float:
     from frechet_audio_distance import FrechetAudioDistance
 
-    def hub(*_: object, **__: object) -> torch.nn.Module:
-        from torchvggish.vggish import VGGish
-
-        net = VGGish(urls={}, pretrained=False, preprocess=True, postprocess=False)
-        net.load_state_dict(torch.load(weights / "vggish-10086976.pth"))
-        return net
-
-    torch.hub.load = hub
+    torch.hub.load = lambda **_: hub_model(weights / "vggish-10086976.pth")
     published = weights / "Cnn14_16k_mAP=0.438.pth"
     quoted = weights / "Cnn14_16k_mAP%3D0.438.pth"
     if published.exists() and not quoted.exists():
@@ -67,7 +85,7 @@ def library(name: str, weights: Path, folders: list[Path]) -> float:
     fad = FrechetAudioDistance(str(weights), "vggish" if name == "vggish" else "pann")
     start = clock()
     load = fad._FrechetAudioDistance__load_audio_files
-    embedded = [fad.get_embeddings(load(str(folder)), sr=16000) for folder in folders]
+    embedded = [fad.get_embeddings(load(str(folder)), sr=RATE) for folder in folders]
     report("embedding", start)
     start = clock()
     statistics = [fad.calculate_embd_statistics(side) for side in embedded]

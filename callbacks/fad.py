@@ -1,6 +1,7 @@
 """Frechet and kernel audio distance while a model trains, and their picture."""
 
 import logging
+import math
 from pathlib import Path
 
 import torch
@@ -64,6 +65,7 @@ class FAD(Callback):
         self._last_step = 0
         self._model: Embedding | None = None
         self._reference: Tensor | None = None
+        self._looped = False
         self._start(measuring=False)
 
     def _start(self, measuring: bool) -> None:
@@ -136,12 +138,24 @@ class FAD(Callback):
             )
         if GENERATED not in made:
             raise ValueError(f"the model's demos are {', '.join(made)}: none is a {GENERATED!r}")
-        model, clips = self._model.to(pl_module.device), made[GENERATED].float()
-        self._vectors[GENERATED].append(model(clips, rate).cpu())
+        clips = made[GENERATED].float()
+        self._vectors[GENERATED].append(self._embed(clips, rate))
         if floor := next((name for name in FLOORS if name in made), None):
-            self._vectors["floor"].append(model(made[floor].float(), rate).cpu())
+            self._vectors["floor"].append(self._embed(made[floor].float(), rate))
         self._demos += list(clips[: max(0, self.num_demos - self._count)].cpu())
         self._count += len(clips)
+
+    def _embed(self, clips: Tensor, rate: int) -> Tensor:
+        """Embed clips [B, C, T]; those shorter than one vector needs are looped, the floor's too."""
+        model = self._model.to(clips.device)
+        least = math.ceil(model.shortest * rate / model.sample_rate) + 1
+        if 0 < clips.shape[-1] < least:
+            if not self._looped:
+                seconds = clips.shape[-1] / rate, least / rate
+                log.info("FAD: clips of %.2f s are looped to the %.2f s of one vector", *seconds)
+            self._looped = True
+            clips = clips.repeat(1, 1, -(-least // clips.shape[-1]))[..., :least]
+        return model(clips, rate).cpu()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._measuring:

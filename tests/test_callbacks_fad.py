@@ -141,3 +141,29 @@ def test_validation_tracks_are_found(music, tmp_path):
     (found,) = validation_files(SimpleNamespace(datamodule=data))
     assert found == Path(music) / "0.wav"
     assert validation_files(SimpleNamespace(datamodule=None)) == []
+
+
+def test_short_clips_are_looped(tmp_path, music, caplog):
+    caplog.set_level(logging.INFO)
+    callback = FAD(reference=music, embedding="logmel", num_clips=4, seconds=0.4)
+    fit(tmp_path, [callback], 9, Noise())
+    assert len(callback.history) == 2 and caplog.text.count("are looped") == 1
+
+
+class Broken(Noise):
+    """Fails on one process alone, at the first validation."""
+
+    def demo(self, batch, num_demos, num_samples, generator):
+        if self.global_rank == 1 and self.global_step == 2:
+            raise RuntimeError("no sound")
+        return super().demo(batch, num_demos, num_samples, generator)
+
+
+@pytest.mark.slow
+def test_two_processes_score_together_and_fail_together(tmp_path, music):
+    options = {"devices": 2, "strategy": "ddp_spawn"}  # two steps an epoch for each
+    callback = FAD(reference=music, num_demos=1, **SHORT)
+    fit(tmp_path / "run", [callback], 5, Broken(), **options)
+    head, *rows = (tmp_path / "run/fad.csv").read_text().splitlines()
+    assert [float(row.split(",")[0]) for row in rows] == [4] and "kad/logmel_floor" in head
+    assert len(list((tmp_path / "run/demos").rglob("sample_*.wav"))) == 1

@@ -88,11 +88,11 @@ def test_mistakes_are_named(make, words):
 def test_extrapolation_takes_the_bias_of_few_vectors_away():
     vectors = normal(20000, 16)
     reference = Gaussian.of(vectors)
-    parts = vectors[:1600].split(200)
+    parts = vectors[:800].split(200)
     found = [extrapolate(reference, part, [2] * 100) for part in parts]
-    biased = sum(frechet(reference, Gaussian.of(part)) for part in parts) / 8
-    assert abs(sum(part.score for part in found) / 8) < biased / 4
-    assert sum(abs(part.score) < part.margin for part in found) >= 7  # the truth is 0
+    biased = sum(frechet(reference, Gaussian.of(part)) for part in parts) / 4
+    assert abs(sum(part.score for part in found) / 4) < biased / 4
+    assert sum(abs(part.score) < part.margin for part in found) >= 3  # the truth is 0
     assert extrapolate(reference, parts[0][:10], [10]) is None
     assert extrapolate(reference, parts[0], [200]).margin is None
 
@@ -117,3 +117,10 @@ def test_kernel_distance_has_no_bias():
     mean = sum(scores) / len(scores)
     assert min(scores) < 0 < max(scores)
     assert abs(mean) < shifted / 10
+
+
+def test_the_fast_way_and_the_careful_way_agree(monkeypatch):
+    a, b = Gaussian.of(normal(90, 12, 1)), Gaussian.of(normal(80, 12, 2) + 1)
+    fast = frechet(a, b)
+    monkeypatch.setattr("metrics.frechet.WELL_CONDITIONED", 2.0)
+    assert frechet(a, b) == pytest.approx(fast, rel=1e-12)
