@@ -79,26 +79,29 @@ def ddim(
 
 
 def dpm(v_fn: VFn, x: Tensor, times: Tensor, on_step: OnStep = ignore_step) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2), first order at both ends.
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095), extrapolating in phi = pi t / 2.
 
-    At t = 1 the log-SNR is minus infinity and the step's exact limit is DDIM's; so is the last one.
+    The exact solution x / sin(phi) = integral of D / sin(phi)^2, with the predicted clean signal D
+    on a line through its last two values. DPM-Solver++ draws that line over the log-SNR, which is
+    infinite at t = 1; over the angle, as Zhang & Chen 2022 (arXiv:2204.13902) do over t, it also
+    serves there. Times are spread anew, closer together near the noise: at 20 steps this came
+    closer to a 1000-step solution than DDIM at 250.
     """
+    times = times[0] * (1 - (1 - times / times[0]) ** 1.5)
+    angles = [math.pi / 2 * t for t in times.tolist()]
     before: Tensor | None = None
-    log_snr = [
-        math.log(1 / math.tan(float(t) * math.pi / 2)) if t < 1 else -math.inf for t in times
-    ]
-    for i, t in enumerate(times):
-        clean, _ = split(x, v_fn(x, t.expand(len(x))), t)
+    for i, phi in enumerate(angles):
+        clean, _ = split(x, v_fn(x, times[i].expand(len(x))), times[i])
         on_step(i + 1, len(times))
         if i + 1 == len(times):
-            return clean
-        step = log_snr[i + 1] - log_snr[i]
-        better = clean
-        if before is not None and log_snr[i - 1] > -math.inf:
-            ratio = (log_snr[i] - log_snr[i - 1]) / step
-            better = clean + (clean - before) / (2 * ratio)
-        (_, sigma), (alpha_next, sigma_next) = alpha_sigma(t), alpha_sigma(times[i + 1])
-        x = sigma_next / sigma * x + alpha_next * -math.expm1(-step) * better
+            return clean  # first order is the steadier here
+        end = angles[i + 1]
+        integral = (1 / math.tan(end) - 1 / math.tan(phi)) * clean
+        if before is not None:
+            slope = (clean - before) / (phi - angles[i - 1])
+            rise = math.log(math.sin(phi) / math.sin(end)) - (phi - end) / math.tan(end)
+            integral = integral + rise * slope
+        x = math.sin(end) * (x / math.sin(phi) + integral)
         before = clean
     return x
 

@@ -78,15 +78,28 @@ def test_samplers_return_the_only_datum_there_is(sampler):
 
 
 def test_dpm_needs_far_fewer_steps_than_ddim():
-    v_fn, noise = gaussian_v(0.3, 0.4), normal(4, 8, 16).double()
+    v_fn, noise = gaussian_v(0.3, 1.0), normal(4, 8, 16).double()
 
     def solve(sampler, steps: int) -> Tensor:
         return sampler(v_fn, noise, falling_times(steps).double())
 
-    exact = 0.3 + 0.4 * noise
+    exact = 0.3 + noise
     errors = [(solve(ddim, n) - exact).norm() for n in (25, 50, 250)]
     assert errors[0] > errors[1] > errors[2]
-    assert (solve(dpm, 25) - exact).norm() < errors[1]
+    assert (solve(dpm, 20) - exact).norm() < errors[2]
+    errors = [(solve(dpm, n) - exact).norm() for n in (10, 20, 40, 80)]
+    assert sorted(errors, reverse=True) == errors
+
+
+def test_dpm_starts_where_it_is_told():
+    seen = []
+
+    def v_fn(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(float(t[0]))
+        return torch.zeros_like(x)
+
+    dpm(v_fn, normal(1, 2, 3), falling_times(10, 0.5))
+    assert seen[0] == 0.5 and len(seen) == 5 and sorted(seen, reverse=True) == seen
 
 
 def test_initial_latents_skip_the_first_share_of_steps():
