@@ -146,7 +146,7 @@ class FAD(Callback):
         self._count += len(clips)
 
     def _embed(self, clips: Tensor, rate: int) -> Tensor:
-        """Embed clips [B, C, T]; those shorter than one vector needs are looped, the floor's too."""
+        """Embed clips [B, C, T]; those shorter than one vector needs are looped, also real ones."""
         model = self._model.to(clips.device)
         least = math.ceil(model.shortest * rate / model.sample_rate) + 1
         if 0 < clips.shape[-1] < least:

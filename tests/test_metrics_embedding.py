@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from metrics import library
-from metrics.embedding import Embedding, levelled, load_state
+from metrics.embedding import CHECKPOINTS, Embedding, levelled, load_state
 from metrics.fad import create
 from metrics.logmel import LogMel
 from metrics.mel import slaney_filters
-from metrics.musicnn import Musicnn, Network
+from metrics.musicnn import FILE, Musicnn, Network
 from metrics.musicnn_convert import FLOAT32, FOLDER, MAGIC, convert, rename
 from metrics.pann import PANN, Cnn14, Fourier
 from metrics.resample import resample
@@ -217,3 +217,21 @@ def test_the_library_is_adapted(monkeypatch):
     model = create("encodec")
     clips = torch.cat((torch.ones(1, 1, 48000), torch.zeros(1, 1, 48000)))
     assert model(clips).mean(dim=1).tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_musicnn_equals_the_original():
+    """Every fortieth number, as TensorFlow 2.15 computes it from the package's own checkpoint."""
+    if not (CHECKPOINTS / FILE).is_file():
+        pytest.skip("needs python download_ckpts.py musicnn")
+    t = torch.arange(5 * 16000, dtype=torch.float64) / 16000
+    beeps = torch.sin(2 * math.pi * 1370.5 * t) * (t.remainder(0.5) < 0.1)
+    audio = 0.4 * torch.sin(2 * math.pi * 220 * t) + 0.25 * beeps
+    expected = torch.tensor(
+        [
+            [-0.0799516141, 3.9042925835, -0.3015012145, -0.3662819266, 0.9068122506],
+            [-0.0799516141, 4.1486082077, -0.3015012145, -0.3662819266, 1.1514408588],
+        ]
+    )
+    torch.testing.assert_close(
+        Musicnn()(audio.float()[None, None])[:, ::40], expected, atol=1e-4, rtol=1e-4
+    )
