@@ -16,7 +16,7 @@ quickstart: install
 
 test: install
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: install
 	$(BIN)/ruff check --fix .
