@@ -1,16 +1,15 @@
 """One level of Jukebox's VQ-VAE as a codec, with our own weights or OpenAI's."""
 
 import hashlib
-import pickle
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from codec.base import Codec, mismatch
 from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
+from codec.weights import read_state
 
 EMBEDDED = Path(__file__).with_name("embedded.safetensors")
 
@@ -82,26 +81,8 @@ def load_weights(vqvae: VQVAE, path: Path) -> None:
             f"no codec weights at {path}: the path is that of OpenAI's vqvae.pth.tar, or left out"
         )
     state = read_state(path)
+    if any(name.startswith("vqvae.") for name in state):  # a checkpoint of VQVAEModule
+        state = {n.removeprefix("vqvae."): v for n, v in state.items() if n.startswith("vqvae.")}
     if problem := mismatch(vqvae.state_dict(), state):
         raise ValueError(f"{path} does not hold this VQ-VAE: {problem}")
     vqvae.load_state_dict({name: value.float() for name, value in state.items()})
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict by its bare names, without running code from the file."""
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    try:
-        # OpenAI's file also holds its settings, a dict by another name
-        with torch.serialization.safe_globals([(dict, "jukebox.hparams.Hyperparams")]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path} can't be read as a checkpoint of weights alone: {reason}"
-        ) from error
-    state = content.get("model", content.get("state_dict", content))
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    if any(name.startswith("vqvae.") for name in state):  # a checkpoint of VQVAEModule
-        state = {n.removeprefix("vqvae."): v for n, v in state.items() if n.startswith("vqvae.")}
-    return state

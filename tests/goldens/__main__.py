@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.goldens import dance, jbdiff, metrics, sedd, song, vqvae
+from tests.goldens import dance, jbdiff, metrics, sedd, song, vqvae, wavtokenizer
 from tests.goldens.format import Golden, load
 
 CHECKERS: dict[str, Callable[[Golden], Iterator[tuple[str, str, float]]]] = {
@@ -16,6 +16,7 @@ CHECKERS: dict[str, Callable[[Golden], Iterator[tuple[str, str, float]]]] = {
     "jbdiff_unet": jbdiff.check_unet,
     "dance_diffusion": dance.check,
     "jbdiff_sampler_utils": song.check,
+    "wavtokenizer": wavtokenizer.check,
     "frechet": metrics.check_frechet,
     "vggish": metrics.check_vggish,
     "pann_cnn14_16k": metrics.check_pann,

@@ -1,0 +1,98 @@
+"""WavTokenizer's encoder: EnCodec's SEANet, not causal (Defossez et al. 2022, arXiv:2210.13438)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, pad
+
+WIDTH = 32  # channels of the first convolution; each downsampling doubles them
+DIM = 512
+MARGIN = 4  # frames; the convolutions before the LSTM reach less than two frames to each side
+PIECE = 750  # frames of audio that pass through the convolutions at once
+
+
+class NormedConv(nn.Module):
+    """Convolution with weights g v / |v| under the published names (weight normalisation)."""
+
+    def __init__(self, before: int, after: int, kernel: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(after))
+        self.weight_g = nn.Parameter(torch.ones(after, 1, 1))
+        self.weight_v = nn.Parameter(torch.randn(after, before, kernel))
+
+    def forward(self, x: Tensor, stride: int) -> Tensor:
+        norm = self.weight_v.norm(dim=(1, 2), keepdim=True)
+        return conv1d(x, self.weight_v * (self.weight_g / norm), self.bias, stride)
+
+
+class Conv(nn.Module):
+    """Convolve x [B, C, T] to [B, C', ceil(T / stride)], reflected at both ends."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int = 1):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.conv = nn.ModuleDict({"conv": NormedConv(before, after, kernel)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = self.kernel - self.stride
+        right = total // 2
+        ragged = -x.shape[-1] % self.stride
+        return self.conv["conv"](reflect(x, total - right, right + ragged), self.stride)
+
+
+def reflect(x: Tensor, left: int, right: int) -> Tensor:
+    """Reflect x [B, C, T] at both ends; what is too short to be reflected gets zeros first."""
+    missing = max(0, max(left, right) - x.shape[-1] + 1)
+    padded = pad(pad(x, (0, missing)), (left, right), mode="reflect")
+    return padded[..., : padded.shape[-1] - missing]
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.ELU(), Conv(width, width // 2, 3), nn.ELU(), Conv(width // 2, width, 1)
+        )
+        self.shortcut = Conv(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.block(x)
+
+
+class SkipLSTM(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.lstm = nn.LSTM(width, width, num_layers=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, _ = self.lstm(x.permute(2, 0, 1))
+        return x + out.permute(1, 2, 0)
+
+
+class Encoder(nn.Module):
+    """Encode audio [B, 1, T] to [B, 512, ceil(T / hop)], with `ratios` from fine to coarse."""
+
+    def __init__(self, ratios: tuple[int, ...]):
+        super().__init__()
+        layers: list[nn.Module] = [Conv(1, WIDTH, 7)]
+        width, self.hop = WIDTH, 1
+        for ratio in ratios:
+            layers += [Residual(width), nn.ELU(), Conv(width, 2 * width, 2 * ratio, ratio)]
+            width, self.hop = 2 * width, self.hop * ratio
+        self.local = len(layers)  # what comes after sees the whole
+        self.model = nn.Sequential(*layers, SkipLSTM(width), nn.ELU(), Conv(width, DIM, 7))
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self.model(audio)
+
+    def in_pieces(self, audio: Tensor, piece: int = PIECE) -> Tensor:
+        """Give what `forward` does, with the memory of `piece` frames' convolutions.
+
+        The LSTMs run over the frames of the whole, which are small, so the result is the same.
+        """
+        local, parts = self.model[: self.local], []
+        total = -(-audio.shape[-1] // self.hop)
+        for start in range(0, total, piece):
+            first, last = max(0, start - MARGIN), start + piece + MARGIN
+            part = local(audio[..., first * self.hop : last * self.hop])
+            parts.append(part[..., start - first : start - first + piece])
+        return self.model[self.local :](torch.cat(parts, dim=-1))

@@ -1,0 +1,64 @@
+"""Read the weights out of any checkpoint file without running code from it."""
+
+import collections
+import pathlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+SCALAR = (np.core if np.__version__ < "2" else np._core).multiarray.scalar
+# What published files hold beside tensors, by name: numpy scalars, paths, OpenAI's settings (a dict
+# under another name). Nothing else is made from a file.
+ALLOWED = [
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+    pathlib.PosixPath,
+    collections.defaultdict,
+    (dict, "jukebox.hparams.Hyperparams"),
+]
+WAY_OUT = (
+    "a file is read only if it holds weights and plain values; where you trust it, load it with "
+    "its own software and save its state_dict alone"
+)
+
+
+def read_content(path: str | Path) -> dict:
+    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole; ValueError if it can't be."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
+        reason = reason.strip().removeprefix("WeightsUnpickler error: ").split(" was not")[0]
+        raise ValueError(
+            f"{path} is refused: it is no checkpoint, or loading it would run code from it"
+            f"{f' ({reason})' if reason else ''}; {WAY_OUT}"
+        ) from error
+    except (RuntimeError, EOFError, SafetensorError, KeyError, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or ["it is empty"])[0]
+        raise ValueError(f"{path} can't be read as a checkpoint: {reason}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not the weights of a model")
+    return content
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict by its bare names, whatever it is wrapped in."""
+    content = read_content(path)
+    state = content.get("state_dict", content.get("model", content))
+    values = state.values() if isinstance(state, dict) else [None]
+    if not state or not all(isinstance(value, Tensor) for value in values):
+        raise ValueError(f"{path} holds no state_dict: {WAY_OUT}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
