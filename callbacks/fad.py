@@ -109,7 +109,8 @@ class FAD(Callback):
         if not self._measuring or dataloader_idx or self._failure:
             return
         left = -(-self.num_clips // trainer.world_size) - self._count
-        batches = max(1, int(trainer.num_val_batches[0]) - batch_idx)
+        total = trainer.num_val_batches[0]  # infinite where a loader can't tell
+        batches = max(1, int(total) - batch_idx) if math.isfinite(total) else 1
         if left < 1:
             return
         with isolate_rng():  # restores nothing after an exception, so none may leave it
