@@ -72,7 +72,6 @@ def measure(track: str, path: str, way: str, out: Path) -> None:
     result = {"tokens": tokens, "audio": codec.decode(drawn)}
     took = time.perf_counter() - decoding
     print(f"{way}: decode {seconds / took:.2f} x real time, {peak():.0f} MB", flush=True)
-    result["own"] = codec.decode(tokens[:, : codec.piece or 2250])
     torch.save(result, out)
 
 
