@@ -128,7 +128,7 @@ class PANN(Embedding):
         self.front_end = f"power STFT {window}/{hop}, 64 Slaney mel 50-{highest} Hz, dB, {length}"
         self.net = net or Cnn14(sample_rate, window, hop, fmax=highest)
         if net is None:
-            file = find_weights(path, name, self.name)
+            file = find_weights(path, name, f"pann-{sample_rate // 1000}k")
             fill(self.net, load_state(file), file)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 

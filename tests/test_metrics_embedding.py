@@ -116,8 +116,8 @@ def test_wrong_audio_is_refused(audio):
 
 def test_missing_weights_name_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("musicnn", "vggish", "pann_16k"):
-        with pytest.raises(FileNotFoundError, match=f"python download_ckpts.py {name}"):
+    for name, entry in (("musicnn",) * 2, ("vggish",) * 2, ("pann_16k", "pann-16k")):
+        with pytest.raises(FileNotFoundError, match=f"python download_ckpts.py {entry}"):
             create(name)
     with pytest.raises(ValueError, match="pip install"):
         monkeypatch.setitem(sys.modules, "frechet_audio_distance", None)
