@@ -5,6 +5,10 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codec.base import Codec
 
 USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
 
@@ -13,6 +17,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   test       the same, Lightning's test loop
   predict    run Lightning's predict loop
   encode     turn a folder of music into tokens that training reads
+  export     a checkpoint's averaged weights and settings alone, for sample and for init_from
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config configs/song.yaml
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
@@ -27,7 +32,7 @@ def main(args: list[str] | None = None) -> int:
         print(USAGE)
         return 0 if args else 2
     command = args[0]
-    if command not in (*TRAINER, "encode", "sample", "fad"):
+    if command not in (*TRAINER, "encode", "export", "sample", "fad"):
         return mistake(f"unknown command {command!r}\n{USAGE}")
     report_events()
     from argparse import ArgumentError
@@ -81,7 +86,7 @@ def run(command: str, args: list[str]) -> None:
         return sample_jbdiff(args[1:])
     if command == "fad":
         return run_fad(args)
-    function = {"encode": encode, "sample": sample}[command]
+    function = {"encode": encode, "export": export, "sample": sample}[command]
     auto_cli(function, args=args, prog=f"cli.py {command}", exit_on_error=False)
 
 
@@ -153,6 +158,7 @@ def encode(
     out: str | None = None,
     level: int = 2,
     codec_path: str | None = None,
+    codec: "Codec | None" = None,
     accelerator: str = "auto",
     devices: str = "auto",
     num_nodes: int = 1,
@@ -165,6 +171,7 @@ def encode(
         out: the token store's folder; the default is the one that fit looks for
         level: the codec's level, 2 (coarsest), 1 or 0
         codec_path: OpenAI's vqvae.pth.tar or other weights of the codec
+        codec: another codec, such as codec.wavtokenizer.WavTokenizer, with --codec.path FILE
         accelerator: Lightning's accelerator
         devices: how many devices share the work
         num_nodes: how many machines share the work
@@ -176,7 +183,9 @@ def encode(
     from codec.jukebox import JukeboxCodec
     from datamodules.encode import EncodeModule, Job, Tracks
 
-    codec = JukeboxCodec(level, codec_path)
+    if codec and codec_path:
+        raise ValueError("codec_path is for Jukebox's codec: give --codec.path with --codec")
+    codec = codec or JukeboxCodec(level, codec_path)
     job = Job.of(audio, codec, codec.stream_names, Path(out) if out else None)
     todo = job.todo
     print(f"{len(todo)} of {len(job.keys)} tracks to encode, into {job.store.folder}")
@@ -194,6 +203,21 @@ def encode(
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
     job.finish()
+
+
+def export(checkpoint: str, out: str = "exported", half: bool = False) -> None:
+    """Write a checkpoint's averaged weights, settings and codec fingerprint to a folder.
+
+    Args:
+        checkpoint: a checkpoint of fit
+        out: the folder that gets model.safetensors and config.json; sample takes it as a checkpoint
+        half: store float16, half the size
+    """
+    from codec.export import export as write
+
+    before, after = Path(checkpoint).expanduser(), write(checkpoint, out, half)
+    size = before.stat().st_size
+    print(f"{after / 1e6:.2f} MB in {out}, {after / size:.0%} of the {size / 1e6:.2f} MB before")
 
 
 def sample(
@@ -214,7 +238,7 @@ def sample(
     """Generate audio from a checkpoint, to OUT/sample_0.wav and so on.
 
     Args:
-        checkpoint: a checkpoint of fit; its averaged weights are used
+        checkpoint: a checkpoint of fit, whose averaged weights are used, or what export wrote
         out: the folder that gets the WAV files and their spectrograms
         seconds: length of each file
         count: how many files
@@ -278,19 +302,22 @@ def load_module(checkpoint: str, accelerator: str):
 
     from lightning.pytorch import LightningModule, Trainer
 
+    import codec.wavtokenizer  # noqa: F401
     import jbdiff.dance_module  # noqa: F401 (only classes that are imported are made from a file)
     import jbdiff.module  # noqa: F401
     import sedd.module  # noqa: F401
+    from codec.export import as_checkpoint
 
     path = Path(checkpoint).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
+    source = as_checkpoint(path) if path.is_dir() else path
     trainer = Trainer(
         accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     try:
-        module = LightningModule.load_from_checkpoint(path, map_location="cpu")
+        module = LightningModule.load_from_checkpoint(source, map_location="cpu")
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"{path} can't be read as a checkpoint of fit ({type(error).__name__})"

@@ -23,6 +23,7 @@ ALLOWED = [
     collections.defaultdict,
     (dict, "jukebox.hparams.Hyperparams"),
 ]
+WEIGHTS = "model.safetensors"  # in an exported folder
 WAY_OUT = (
     "a file is read only if it holds weights and plain values; where you trust it, load it with "
     "its own software and save its state_dict alone"
@@ -30,8 +31,9 @@ WAY_OUT = (
 
 
 def read_content(path: str | Path) -> dict:
-    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole; ValueError if it can't be."""
+    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole, or an exported folder's."""
     path = Path(path).expanduser()
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
     try:
@@ -56,7 +58,11 @@ def read_content(path: str | Path) -> dict:
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict by its bare names, whatever it is wrapped in."""
-    content = read_content(path)
+    return unwrap(read_content(path), path)
+
+
+def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
+    """Find the state dict in what a file holds."""
     state = content.get("state_dict", content.get("model", content))
     values = state.values() if isinstance(state, dict) else [None]
     if not state or not all(isinstance(value, Tensor) for value in values):

@@ -14,13 +14,15 @@ from sedd.entropy import NGrams
 from sedd.graph import Absorb, Graph
 from sedd.noise import LogLinear, Noise
 from sedd.sampler import sample
+from sedd.weights import load_weights
 
 
 class SEDD(LightningModule):
     """Score-entropy discrete diffusion of passages of `length` tokens.
 
     `graph` and `net` are given what they depend on, the codec's number of tokens and the graph's
-    number of states. `demo_steps` counts the sampler's steps in demos.
+    number of states. `demo_steps` counts the sampler's steps in demos. `init_from` is a file whose
+    weights training starts from: a checkpoint or an export of this class, or SEDD's published ones.
     """
 
     def __init__(
@@ -36,15 +38,19 @@ class SEDD(LightningModule):
         sampling_eps: float = 1e-3,
         demo_steps: int = 128,
         compile: bool = False,
+        init_from: str | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()
+        self.hparams.pop("init_from", None)  # a checkpoint stands without the file it began from
         codec = codec or JukeboxCodec()
         self.frozen = Frozen(codec)
         self.graph, self.noise = graph(codec.codebook_size), noise
         self.net = net(self.graph.dim)
         if self.net.scale_by_sigma and not isinstance(self.graph, Absorb):
             raise ValueError("scale_by_sigma belongs to the absorbing graph: set it to false")
+        if init_from:
+            load_weights(self.net, init_from)
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate

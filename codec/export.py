@@ -1,0 +1,72 @@
+"""A model without what only training needs: averaged weights, settings, codec fingerprint."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codec.weights import WEIGHTS, read_content, read_state, unwrap
+
+CONFIG = "config.json"
+
+
+def export(checkpoint: str | Path, out: str | Path, half: bool = False) -> int:
+    """Write a checkpoint of fit as `model.safetensors` and `config.json`; give their bytes.
+
+    `state_dict` holds the averaged weights where training averaged them. `half` stores them in
+    float16, which is half the size; they are float32 again once loaded.
+    """
+    content = read_content(checkpoint)
+    if "hyper_parameters" not in content:
+        raise ValueError(f"{checkpoint} is no checkpoint of fit: it holds no settings of a model")
+    state = unwrap(content, checkpoint)
+    plain = {k: v for k, v in content.items() if v is None or isinstance(v, str | int | float)}
+    config = plain | {"hyper_parameters": dict(content["hyper_parameters"])}
+    try:
+        text = json.dumps(config, indent=1)
+    except TypeError as error:
+        raise ValueError(
+            f"{checkpoint} was made from objects, not from the command line's settings: {error}"
+        ) from error
+    out = Path(out).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    write(state, half, out / WEIGHTS)
+    (out / CONFIG).write_text(text)
+    return sum((out / name).stat().st_size for name in (WEIGHTS, CONFIG))
+
+
+def write(state: dict[str, Tensor], half: bool, path: Path) -> None:
+    """Write safetensors under a temporary name, then rename."""
+    if half:
+        state = {n: v.half() if v.is_floating_point() else v for n, v in state.items()}
+        if bad := [name for name, value in state.items() if value.isinf().any()]:
+            raise ValueError(f"float16 is too narrow for {bad[0]}: export without --half")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_checkpoint(folder: Path) -> io.BytesIO:
+    """Give an exported folder the form that `load_from_checkpoint` reads."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no exported model: it has no {CONFIG}")
+    try:
+        config = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
+    state = {
+        name: value.float() if value.dtype == torch.float16 else value
+        for name, value in read_state(folder).items()
+    }
+    file = io.BytesIO()
+    torch.save(config | {"state_dict": state}, file)
+    file.seek(0)
+    return file
