@@ -84,23 +84,35 @@ class JBDiff(LightningModule):
 
     def encode(self, audio: Tensor) -> Tensor:
         """Encode audio [B, C, T] to normalised latents [B, D, L]."""
-        return look_up(self.codebook, self.codec.encode(audio))
+        with self.full_precision():
+            return look_up(self.codebook, self.codec.encode(audio))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode normalised latents [B, D, L], each rounded to a code, to audio [B, 1, T]."""
-        return self.codec.decode(nearest_codes(self.codebook, latents))
+        with self.full_precision():
+            return self.codec.decode(nearest_codes(self.codebook, latents))
+
+    def full_precision(self) -> torch.autocast:
+        """Keep the codec out of mixed precision, in which its codes flip."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def latents(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Look up a batch's codes, or encode its audio: target, context, lower [B, D, L]."""
-        if "tokens" in batch:
-            codes = {"target": batch["tokens"], "context": batch["context"]}
-            codes |= {"lower": batch["lower"]} if "lower" in batch else {}
-        else:
-            streams = tuple(self.window.streams.values())
-            made = self.codec.encode_streams(batch["audio"], streams)
-            codes = {"target": made["tokens"], "context": self.codec.encode(batch["context"])}
-            codes |= {"lower": made["round_trip"]} if "round_trip" in made else {}
-        return {name: look_up(self.codebook, code) for name, code in codes.items()}
+        with self.full_precision():
+            codes = batch if "tokens" in batch else self.encode_batch(batch)
+            names = {"target": "tokens", "context": "context", "lower": "lower"}
+            return {
+                name: look_up(self.codebook, codes[key])
+                for name, key in names.items()
+                if key in codes
+            }
+
+    def encode_batch(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Encode a batch of audio to the codes [B, L] that a batch of tokens has."""
+        streams = self.window.streams
+        made = self.codec.encode_streams(batch["audio"], tuple(streams.values()))
+        codes = {name: made[stream] for name, stream in streams.items()}
+        return codes | {"context": self.codec.encode(batch["context"])}
 
     def losses(
         self, latents: dict[str, Tensor], noise: Tensor, times: Tensor, drop: float

@@ -123,6 +123,20 @@ def test_resume_is_exact(music, tmp_path):
     assert whole["codec_fingerprint"] == level().codec.fingerprint
 
 
+@pytest.mark.parametrize("jb_level", [2, 1])
+def test_mixed_precision_leaves_the_codec_in_float32(jb_level):
+    model = level(jb_level)
+    noise = torch.rand(1, 1, 3 * model.window.length, generator=torch.Generator().manual_seed(0))
+    batch = {"context": noise[..., : model.window.context] - 0.5}
+    batch["audio"] = noise[..., model.window.context :] - 0.5
+    exact = model.latents(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, sound = model.latents(batch), model.decode(exact["context"])
+        assert torch.equal(model.encode(batch["context"]), exact["context"])
+    assert all(torch.equal(mixed[name], part) for name, part in exact.items())
+    assert torch.equal(sound, model.decode(exact["context"]))
+
+
 def test_another_codecs_checkpoint_is_refused():
     model = level()
     checkpoint = {"state_dict": model.state_dict()}
