@@ -151,7 +151,8 @@ class Codebook(nn.Module):
         """Round latents [B, D, L] to codes [B, L]; also return the squared distances [B, L]."""
         flat = latents.transpose(1, 2).float()  # [B, L, D]
         # |x - k|^2 less |x|^2, which is the same for every k and so can't change the winner
-        nearest, codes = (self.k.pow(2).sum(1) - 2 * flat @ self.k.t()).min(dim=-1)
+        with full_precision(latents):
+            nearest, codes = (self.k.pow(2).sum(1) - 2 * flat @ self.k.t()).min(dim=-1)
         return codes, nearest + flat.pow(2).sum(-1)
 
     def look_up(self, codes: Tensor) -> Tensor:
@@ -195,7 +196,9 @@ class VQVAE(nn.Module):
         def codes(x: Tensor) -> Tensor:
             return self.codebook(level).quantise(self.encoders[level](x))[0]
 
-        return in_pieces(codes, audio, piece // hop, self.config.margin(level) // hop, hop, 1)
+        margin = self.config.margin(level) // hop
+        with full_precision(audio):
+            return in_pieces(codes, audio, piece // hop, margin, hop, 1)
 
     def decode(self, codes: Tensor, level: int, piece: int = 2**18) -> Tensor:
         """Decode codes [B, L] to audio [B, 1, L * hop] in [-1, 1], in pieces as `encode` does."""
@@ -204,8 +207,15 @@ class VQVAE(nn.Module):
         def audio(z: Tensor) -> Tensor:
             return self.decoders[level](self.codebook(level).look_up(z))
 
-        whole = in_pieces(audio, codes, piece // hop, self.config.margin(level) // hop, 1, hop)
+        margin = self.config.margin(level) // hop
+        with full_precision(codes):
+            whole = in_pieces(audio, codes, piece // hop, margin, 1, hop)
         return whole.clamp(-1, 1)
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Keep a model's mixed precision out of its codec: in bfloat16 codes flip."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def in_pieces(

@@ -84,28 +84,19 @@ class JBDiff(LightningModule):
 
     def encode(self, audio: Tensor) -> Tensor:
         """Encode audio [B, C, T] to normalised latents [B, D, L]."""
-        with self.full_precision():
-            return look_up(self.codebook, self.codec.encode(audio))
+        return look_up(self.codebook, self.codec.encode(audio))
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode normalised latents [B, D, L], each rounded to a code, to audio [B, 1, T]."""
-        with self.full_precision():
-            return self.codec.decode(nearest_codes(self.codebook, latents))
-
-    def full_precision(self) -> torch.autocast:
-        """Keep the codec out of mixed precision, in which its codes flip."""
-        return torch.autocast(self.device.type, enabled=False)
+        return self.codec.decode(nearest_codes(self.codebook, latents))
 
     def latents(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Look up a batch's codes, or encode its audio: target, context, lower [B, D, L]."""
-        with self.full_precision():
-            codes = batch if "tokens" in batch else self.encode_batch(batch)
-            names = {"target": "tokens", "context": "context", "lower": "lower"}
-            return {
-                name: look_up(self.codebook, codes[key])
-                for name, key in names.items()
-                if key in codes
-            }
+        codes = batch if "tokens" in batch else self.encode_batch(batch)
+        names = {"target": "tokens", "context": "context", "lower": "lower"}
+        return {
+            name: look_up(self.codebook, codes[key]) for name, key in names.items() if key in codes
+        }
 
     def encode_batch(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Encode a batch of audio to the codes [B, L] that a batch of tokens has."""

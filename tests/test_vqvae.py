@@ -104,3 +104,13 @@ def test_a_frozen_module_is_moved_but_not_saved():
 def test_window_refuses_what_is_not_aligned():
     with pytest.raises(ValueError, match="multiples of 128"):
         Window(44100, 1000, align=128)
+
+
+def test_mixed_precision_around_the_codec_changes_nothing():
+    codec = JukeboxCodec(2)
+    audio = torch.rand(1, 1, 8192, generator=torch.Generator().manual_seed(0)) - 0.5
+    tokens = codec.encode(audio)
+    sound = codec.decode(tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(codec.encode(audio), tokens)
+        assert torch.equal(codec.decode(tokens), sound)
