@@ -109,7 +109,6 @@ def test_other_weights_have_another_fingerprint(path, state, tmp_path):
     assert other.fingerprint != WavTokenizer(str(path)).fingerprint
 
 
-@pytest.mark.parametrize("hop", [320], indirect=True)
 @pytest.mark.parametrize(
     "change, message",
     [
