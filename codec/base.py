@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 
@@ -99,6 +100,20 @@ def mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], shown: i
         for what, names in problems.items()
         if names
     )
+
+
+def check_checkpoint(module: nn.Module, codec: Codec, checkpoint: Mapping) -> None:
+    """Refuse another model's weights, and another codec's tokens, with a ValueError."""
+    if problem := mismatch(module.state_dict(), checkpoint["state_dict"]):
+        raise ValueError(f"the checkpoint holds another model than this one: {problem}")
+    made, ours = checkpoint.get("codec_fingerprint"), codec.fingerprint
+    if made != ours:
+        raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Keep a model's mixed precision out of its codec: in bfloat16 codes flip."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def mono(audio: Tensor) -> Tensor:

@@ -2,14 +2,12 @@
 
 import io
 import json
-import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from codec.weights import WEIGHTS, read_content, read_state, unwrap
+from codec.weights import WEIGHTS, read_content, read_state, unwrap, write_state
 
 CONFIG = "config.json"
 
@@ -40,17 +38,12 @@ def export(checkpoint: str | Path, out: str | Path, half: bool = False) -> int:
 
 
 def write(state: dict[str, Tensor], half: bool, path: Path) -> None:
-    """Write safetensors under a temporary name, then rename."""
+    """Write the weights, in float16 if asked and if they fit."""
     if half:
         state = {n: v.half() if v.is_floating_point() else v for n, v in state.items()}
         if bad := [name for name, value in state.items() if value.isinf().any()]:
             raise ValueError(f"float16 is too narrow for {bad[0]}: export without --half")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_state(state, path)
 
 
 def as_checkpoint(folder: Path) -> io.BytesIO:

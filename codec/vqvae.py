@@ -11,7 +11,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from codec.base import mono
+from codec.base import full_precision, mono
 
 SAMPLE_RATE = 44100
 HOPS = (8, 32, 128)  # of levels 0, 1, 2
@@ -211,11 +211,6 @@ class VQVAE(nn.Module):
         with full_precision(codes):
             whole = in_pieces(audio, codes, piece // hop, margin, 1, hop)
         return whole.clamp(-1, 1)
-
-
-def full_precision(x: Tensor) -> torch.autocast:
-    """Keep a model's mixed precision out of its codec: in bfloat16 codes flip."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def in_pieces(

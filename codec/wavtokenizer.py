@@ -1,19 +1,17 @@
 """WavTokenizer, one codebook of 4096 tokens for 24 kHz audio (Ji et al. 2024, arXiv:2408.16532)."""
 
 import hashlib
-import os
 import sys
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from codec.base import Codec, mismatch, mono
+from codec.base import Codec, full_precision, mismatch, mono
 from codec.wavtokenizer_decoder import Backbone, Head
 from codec.wavtokenizer_encoder import DIM, Encoder
-from codec.weights import read_state
+from codec.weights import read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096
 RATIOS = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}  # 75 and 40 tokens a second
@@ -112,7 +110,7 @@ class WavTokenizer(Codec):
     def encode(self, audio: Tensor) -> Tensor:
         if not audio.shape[-1]:
             return torch.zeros(len(audio), 0, dtype=torch.long, device=audio.device)
-        with torch.autocast(audio.device.type, enabled=False):
+        with full_precision(audio):
             frames = self.net.encoder.in_pieces(mono(audio).to(self.net.codebook.embed.dtype))
             parts = frames.split(1024, dim=-1)  # the distances to all rows are large
             return torch.cat([self.net.codebook.distances(x).argmin(-1) for x in parts], dim=-1)
@@ -124,7 +122,7 @@ class WavTokenizer(Codec):
         low, high = int(tokens.min()), int(tokens.max())
         if low < 0 or high >= CODEBOOK:
             raise ValueError(f"tokens must be 0 to {CODEBOOK - 1}, got {low} to {high}")
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens):
             if self.piece is None or tokens.shape[1] <= self.piece:
                 return self.net.decode(tokens).clamp(-1, 1)
             return self._decode_pieces(tokens, self.piece).clamp(-1, 1)
@@ -183,12 +181,7 @@ def shrink(path: str | Path, out: str | Path) -> None:
     state, out = used(read(path)), Path(out)
     build(state, path)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_state(state, out)
 
 
 def main(args: list[str]) -> int:

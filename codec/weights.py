@@ -1,6 +1,7 @@
 """Read the weights out of any checkpoint file without running code from it."""
 
 import collections
+import os
 import pathlib
 import pickle
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 SCALAR = (np.core if np.__version__ < "2" else np._core).multiarray.scalar
@@ -68,3 +69,13 @@ def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
     if not state or not all(isinstance(value, Tensor) for value in values):
         raise ValueError(f"{path} holds no state_dict: {WAY_OUT}")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def write_state(state: dict[str, Tensor], path: Path) -> None:
+    """Write safetensors under a temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from codec.base import Frozen, Window, mismatch
+from codec.base import Frozen, Window, check_checkpoint
 from codec.jukebox import JukeboxCodec
 from codec.vqvae import HOPS
 from jbdiff.latents import look_up, nearest_codes
@@ -180,12 +180,7 @@ class JBDiff(LightningModule):
         checkpoint["codec_fingerprint"] = self.codec.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Refuse another model's weights, and another codec's tokens."""
-        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
-            raise ValueError(f"the checkpoint holds another model than this one: {problem}")
-        made, ours = checkpoint.get("codec_fingerprint"), self.codec.fingerprint
-        if made != ours:
-            raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")
+        check_checkpoint(self, self.codec, checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.net.parameters(), lr=self.hparams.learning_rate)

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from codec.base import Codec, Frozen, Window, mismatch
+from codec.base import Codec, Frozen, Window, check_checkpoint
 from codec.jukebox import JukeboxCodec
 from sedd.ddit import DDiT
 from sedd.entropy import NGrams
@@ -113,12 +113,7 @@ class SEDD(LightningModule):
         checkpoint["codec_fingerprint"] = self.codec.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Refuse another model's weights, and another codec's tokens."""
-        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
-            raise ValueError(f"the checkpoint holds another model than this one: {problem}")
-        made, ours = checkpoint.get("codec_fingerprint"), self.codec.fingerprint
-        if made != ours:
-            raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")
+        check_checkpoint(self, self.codec, checkpoint)
 
     def stratified_times(self, tokens: Tensor) -> Tensor:
         """Draw times [B] in [sampling_eps, 1], one from each of as many equal slices.
