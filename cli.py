@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import LightningModule
+
     from codec.base import Codec
 
 USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
@@ -20,6 +24,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   export     a checkpoint's averaged weights and settings alone, for sample and for init_from
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config configs/song.yaml
+  sample dance     generate audio with Dance Diffusion alone
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
 """
 TRAINER = ("fit", "validate", "test", "predict")
@@ -84,6 +89,8 @@ def run(command: str, args: list[str]) -> None:
 
     if command == "sample" and args[:1] == ["jbdiff"]:
         return sample_jbdiff(args[1:])
+    if command == "sample" and args[:1] == ["dance"]:
+        return run_sample_dance(args[1:])
     if command == "fad":
         return run_fad(args)
     function = {"encode": encode, "export": export, "sample": sample}[command]
@@ -259,7 +266,11 @@ def sample(
 
     module = load_module(checkpoint, accelerator)
     if not isinstance(module, SEDD):
-        raise ValueError(f"sample takes a SEDD checkpoint, this one is of {type(module).__name__}")
+        kind = type(module).__name__
+        raise ValueError(
+            f"sample takes a SEDD checkpoint, this one is of {kind}: see sample jbdiff --help and "
+            "sample dance --help"
+        )
     made = generate(
         module, plan(module, seconds, prompt, regenerate),
         count, batch_size, sampler, steps, temperature, top_p, seed,
@@ -296,8 +307,27 @@ def sample_jbdiff(args: list[str]) -> None:
     make(Song(**options), load_module, write_spectrogram)
 
 
-def load_module(checkpoint: str, accelerator: str):
-    """Rebuild a model from its checkpoint alone, on the accelerator's first device."""
+def run_sample_dance(args: list[str]) -> None:
+    """Generate with Dance Diffusion: sample dance --help lists the options."""
+    from jsonargparse import ArgumentParser
+
+    from callbacks.spectrogram import write_spectrogram
+    from jbdiff.dance_command import sample_dance
+
+    parser = ArgumentParser(prog="cli.py sample dance", exit_on_error=False)
+    parser.add_function_arguments(sample_dance, skip={"load", "picture"}, as_positional=True)
+    sample_dance(load_module, write_spectrogram, **parser.parse_args(args).as_dict())
+
+
+def load_module(
+    checkpoint: str,
+    accelerator: str,
+    published: "Callable[[Path], LightningModule] | None" = None,
+) -> "LightningModule":
+    """Rebuild a model from its checkpoint alone, on the accelerator's first device.
+
+    `published` builds it around a file that holds weights and no settings.
+    """
     import pickle
 
     from lightning.pytorch import LightningModule, Trainer
@@ -306,7 +336,7 @@ def load_module(checkpoint: str, accelerator: str):
     import jbdiff.dance_module  # noqa: F401 (only classes that are imported are made from a file)
     import jbdiff.module  # noqa: F401
     import sedd.module  # noqa: F401
-    from codec.export import as_checkpoint
+    from codec.export import as_checkpoint, holds_settings
 
     path = Path(checkpoint).expanduser()
     if not path.exists():
@@ -317,7 +347,10 @@ def load_module(checkpoint: str, accelerator: str):
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     try:
-        module = LightningModule.load_from_checkpoint(source, map_location="cpu")
+        if published and path.is_file() and not holds_settings(path):
+            module = published(path)
+        else:
+            module = LightningModule.load_from_checkpoint(source, map_location="cpu")
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"{path} can't be read as a checkpoint of fit ({type(error).__name__})"

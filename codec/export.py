@@ -12,6 +12,11 @@ from codec.weights import WEIGHTS, read_content, read_state, unwrap, write_state
 CONFIG = "config.json"
 
 
+def holds_settings(path: str | Path) -> bool:
+    """Say whether a file of weights is a checkpoint of fit, from which a model can be rebuilt."""
+    return "_class_path" in read_content(path).get("hyper_parameters", {})
+
+
 def export(checkpoint: str | Path, out: str | Path, half: bool = False) -> int:
     """Write a checkpoint of fit as `model.safetensors` and `config.json`; give their bytes.
 

@@ -1,9 +1,14 @@
-"""Published checkpoints of Jukebox Diffusion: their names in ours."""
+"""Weights of level models and of Dance Diffusion, from our own files and from published ones."""
 
+from pathlib import Path
+
+import torch
 from torch import Tensor, nn
 
 from codec.base import mismatch
+from codec.weights import read_state
 
+CODEC = "vqvae."
 ALIASES = ("diffusion.net.", "sampler.net.")  # the same weights under other names
 NAMES = (
     ("blocks.0.", "time."),
@@ -12,6 +17,7 @@ NAMES = (
     ("blocks.2.blocks.1.", "net."),
 )
 TWICE = "blocks.1.blocks.1."  # the time layer that is applied a second time
+DANCE = ("diffusion_ema.", "diffusion.")  # the average first; ours saves it under the second
 
 
 def published_unet(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -24,7 +30,7 @@ def published_unet(state: dict[str, Tensor]) -> dict[str, Tensor]:
         state = {key.removeprefix("diffusion."): value for key, value in state.items()}
     renamed = {}
     for key, value in state.items():
-        if key.startswith(("vqvae.", *ALIASES)):
+        if key.startswith((CODEC, *ALIASES)):
             continue
         name = key.removeprefix("net.")
         if name.startswith(TWICE):
@@ -39,8 +45,34 @@ def published_unet(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def load_unet(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load our own or a published state dict into a UNet; ValueError names what does not fit."""
-    if not any(key.startswith("time.") for key in state):
+    if any(key.startswith("net.time.") for key in state):  # all of a JBDiff
+        state = {key.removeprefix("net."): value for key, value in state.items()}
+    elif not any(key.startswith("time.") for key in state):
         state = published_unet(state)
     if problem := mismatch(net.state_dict(), state):
         raise ValueError(f"{source} is no checkpoint of this U-Net: {problem}")
+    net.load_state_dict(state)
+
+
+def holds_other_codec(state: dict[str, Tensor], vqvae: nn.Module) -> bool:
+    """Say whether a published level's file holds another codec than this one."""
+    theirs = {n.removeprefix(CODEC): v for n, v in state.items() if n.startswith(CODEC)}
+    ours = vqvae.state_dict()
+    return any(name in ours and not torch.equal(ours[name], v) for name, v in theirs.items())
+
+
+def dance_state(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights of a Dance Diffusion network, averaged ones where there are any."""
+    state = read_state(path)
+    for prefix in DANCE:
+        if part := {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}:
+            return part
+    return state
+
+
+def load_dance(net: nn.Module, path: str | Path) -> None:
+    """Load a file of Dance Diffusion's weights, strictly; ValueError names what does not fit."""
+    state = dance_state(path)
+    if problem := mismatch(net.state_dict(), state):
+        raise ValueError(f"{path} is no checkpoint of this Dance Diffusion network: {problem}")
     net.load_state_dict(state)

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from codec.base import Window, mismatch, mono
+from jbdiff.checkpoints import load_dance
 from jbdiff.crash import crash, refine, sampler_named, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.vdiffusion import OnStep, ignore_step, v_loss
@@ -17,7 +18,8 @@ class Dance(LightningModule):
 
     Attributes carry the published names: a checkpoint's `diffusion_ema.*`, or `diffusion.*` of
     ours, which is the average already. `demo_steps` counts the sampler's steps in demos, and
-    `demo_strength` is how much of the mono audio its finished demos keep.
+    `demo_strength` is how much of the mono audio its finished demos keep. `init_from` is a file
+    whose weights training starts from: a checkpoint or an export of this class, or a published one.
     """
 
     def __init__(
@@ -29,11 +31,15 @@ class Dance(LightningModule):
         demo_steps: int = 250,
         demo_strength: float = 0.23,
         compile: bool = False,
+        init_from: str | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()
+        self.hparams.pop("init_from", None)  # a checkpoint stands without the file it began from
         self.diffusion = net()
         self.diffusion.check_length(length)
+        if init_from:
+            load_dance(self.diffusion, init_from)
         if compile:
             self.diffusion.compile()
         self.sample_rate = sample_rate

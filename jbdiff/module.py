@@ -1,5 +1,6 @@
 """Train one level of Jukebox Diffusion: a latent U-Net on the codes of Jukebox's VQ-VAE."""
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -9,12 +10,15 @@ from torch import Tensor
 from codec.base import Frozen, Window, check_checkpoint
 from codec.jukebox import JukeboxCodec
 from codec.vqvae import HOPS
+from codec.weights import read_state
+from jbdiff.checkpoints import holds_other_codec, load_unet
 from jbdiff.latents import look_up, nearest_codes
 from jbdiff.levels import continue_song, generate
 from jbdiff.unet import UNet, drop_context, velocity
 from jbdiff.vdiffusion import OnStep, ignore_step, min_snr_weight, v_loss
 
 COARSEST = 2
+log = logging.getLogger(__name__)
 
 
 class JBDiff(LightningModule):
@@ -23,6 +27,8 @@ class JBDiff(LightningModule):
     Level 2 starts from noise. Levels 1 and 0 start from their own encoding of what the level below
     makes of the same audio: this round trip stands where the noise is, in training and after.
     `net` is given the context's length and the dropout, which is 0.05 at level 2 alone by default.
+    `init_from` is a file whose weights training starts from: a checkpoint or an export of this
+    class, or a level of Jukebox Diffusion v1, which can be the `codec_path` as well.
     """
 
     def __init__(
@@ -40,9 +46,11 @@ class JBDiff(LightningModule):
         demo_sampler: str = "dpm",
         demo_guidance: float = 3.66,
         compile: bool = False,
+        init_from: str | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()
+        self.hparams.pop("init_from", None)  # a checkpoint stands without the file it began from
         codec = JukeboxCodec(jb_level, codec_path)
         if context_mult < 1 or base_tokens < 1 or not 0 <= context_dropout <= 1:
             raise ValueError(
@@ -59,6 +67,8 @@ class JBDiff(LightningModule):
             raise ValueError(
                 f"base_tokens must be a multiple of {self.net.total_factor}, got {base_tokens}"
             )
+        if init_from:
+            self.load_weights(init_from)
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate
@@ -69,6 +79,12 @@ class JBDiff(LightningModule):
             align=HOPS[min(jb_level + 1, COARSEST)],  # where the level below has its codes too
             streams={"tokens": "tokens"} | ({} if self.from_noise else {"lower": "round_trip"}),
         )
+
+    def load_weights(self, path: str) -> None:
+        state = read_state(path)
+        load_unet(self.net, state, path)
+        if holds_other_codec(state, self.codec.vqvae):
+            log.warning("%s was trained on the codec that it holds: add codec_path %s", path, path)
 
     @property
     def codec(self) -> JukeboxCodec:

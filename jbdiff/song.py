@@ -6,13 +6,15 @@ from jbdiff import crossfade, noise_paths
 from jbdiff.crash import sampler_named
 from jbdiff.vdiffusion import SAMPLERS as LEVEL_SAMPLERS
 
+PLAIN_FILES = ("context_audio", "init_audio", "codec_path")  # beside the models' checkpoints
+
 
 @dataclass(frozen=True)
 class LevelSettings:
     """How one level is sampled.
 
     Args:
-        checkpoint: a checkpoint of this level
+        checkpoint: a checkpoint of this level, an export, or a file of Jukebox Diffusion v1
         steps: steps of the sampler
         guidance: how much to lean on the context; 1 is the plain prediction, in half the time
         init_strength: the share of the steps that is left out, starting nearer to the coarser
@@ -34,7 +36,8 @@ class DanceSettings:
     """How Dance Diffusion finishes the song in stereo.
 
     Args:
-        checkpoint: a checkpoint of Dance Diffusion; null leaves the song as the last level made it
+        checkpoint: a checkpoint or an export of Dance Diffusion, or a published file of 44.1 kHz;
+            null leaves the song as the last level made it
         steps: steps of the sampler
         init_strength: how much to keep of the levels' audio: 0 nothing, 1 all of it
         sampler: ddim or iplms
@@ -79,6 +82,7 @@ class Song:
         update_lowest_context: let the first level's windows follow each other; else each one
             follows the context audio
         count: how many songs are made at once, with noise seeds one apart
+        codec_path: the codec of published checkpoints; the default is what they hold themselves
         accelerator: auto, cpu, gpu, …
         dry_run: only say how many windows and network calls it takes
         sha256: hashes of the checkpoints and music files; a file that has another is refused
@@ -100,6 +104,7 @@ class Song:
     token_multiplier: int = 2
     update_lowest_context: bool = True
     count: int = 1
+    codec_path: str | None = None
     accelerator: str = "auto"
     dry_run: bool = False
     sha256: dict[str, str] | None = None
@@ -160,5 +165,5 @@ class Song:
         """The checkpoints and music files that the song is made from, by name."""
         files = {f"level_{level}": self.level(level).checkpoint for level in self.order}
         files |= {"dance": self.dance.checkpoint}
-        files |= {"context_audio": self.context_audio, "init_audio": self.init_audio}
+        files |= {name: getattr(self, name) for name in PLAIN_FILES}
         return {name: path for name, path in files.items() if path is not None}

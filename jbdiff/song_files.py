@@ -12,8 +12,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from codec.weights import WEIGHTS
 from datamodules import audio
-from jbdiff.song import Song
+from jbdiff.song import PLAIN_FILES, Song
 from jbdiff.tape import Tape
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def settings(song: Song) -> dict:
             )
     for name, path in song.files.items():
         whole = str(Path(path).expanduser().resolve())
-        if name.endswith("_audio"):
+        if name in PLAIN_FILES:
             made[name] = whole
         else:
             made[name]["checkpoint"] = whole
@@ -117,8 +118,9 @@ def settings(song: Song) -> dict:
 
 
 def sha256(name: str, path: str) -> str:
-    """Hash a file; name what it was for if it is missing."""
+    """Hash a file, or an export's weights; name what it was for if it is missing."""
     file = Path(path).expanduser()
+    file = file / WEIGHTS if file.is_dir() else file
     if not file.is_file():
         raise FileNotFoundError(f"{name}: no such file: {path}")
     digest = hashlib.sha256()

@@ -2,23 +2,27 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from tqdm import tqdm
 
+from codec.vqvae import SAMPLE_RATE
 from datamodules import audio
 from jbdiff.finish import DancePass, Finisher
 from jbdiff.hierarchy import LevelModel, LevelPass, Noise, Read, Sampling
 from jbdiff.module import COARSEST
+from jbdiff.published import published_dance, published_level
 from jbdiff.song import LevelSettings, Song
 from jbdiff.song_files import Outputs, Picture
 from jbdiff.tape import Tape
 
 log = logging.getLogger(__name__)
 SECONDS = 12.0  # where neither a length nor an initial audio is given
-Load = Callable[[str, str], nn.Module]  # a checkpoint and an accelerator to a model on its device
+Build = Callable[[Path], nn.Module]  # a published file, without settings, to a model
+Load = Callable[[str, str, Build], nn.Module]  # a checkpoint, an accelerator to a model on it
 Pass = LevelPass | DancePass
 
 
@@ -57,9 +61,9 @@ class Work:
         self.tapes: dict[str, Tape] = {}
         self.device = torch.device("cpu")
         self.models: dict[str, nn.Module] = {}
-        for name, path in song.files.items():
+        for name in song.files:
             if name.startswith("level_") or name == "dance":
-                model = load_checked(load, name, path, song.accelerator)
+                model = load_checked(load, name, song)
                 self.device = next(model.parameters()).device
                 self.models[name] = model.cpu()  # one at a time is on the device
         rates = {name: model.sample_rate for name, model in self.models.items()}
@@ -198,10 +202,16 @@ class Work:
         return weights * self.passes[name].positions
 
 
-def load_checked(load: Load, name: str, path: str, accelerator: str) -> nn.Module:
+def load_checked(load: Load, name: str, song: Song) -> nn.Module:
     """Load the model that a setting names; ValueError if the file holds none, or another one."""
+
+    def build(path: Path) -> nn.Module:
+        if name == "dance":
+            return published_dance(path, SAMPLE_RATE)
+        return published_level(path, int(name[-1]), song.codec_path)
+
     try:
-        model = load(path, accelerator)
+        model = load(song.files[name], song.accelerator, build)
     except ValueError as error:
         raise ValueError(f"{name}.checkpoint: {error}") from error
     check_model(name, model)

@@ -116,7 +116,7 @@ class Studio:
         return Song(out=str(self.folder / out), **given)
 
     def make(self, song: Song) -> Path:
-        make(song, lambda path, _: self.models[Path(path).name], self._picture)
+        make(song, lambda path, *_: self.models[Path(path).name], self._picture)
         return Path(song.out)
 
     def _picture(self, path: Path, audio: Tensor, sample_rate: int) -> None:

@@ -5,11 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import cli
 from codec.jukebox import JukeboxCodec
-from datamodules import audio
 from datamodules.tokens import Header, TokenStore
 
 ROOT = Path(__file__).parent.parent
@@ -18,19 +16,7 @@ QUICK = [part for name in NAMES for part in ("--config", f"configs/{name}.yaml")
 SMALL = ["--model.net.hidden_size=16", "--model.net.num_blocks=1", "--model.net.num_heads=2"]
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch, tmp_path):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["cli.py"])
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def music(tmp_path):
-    for i in range(3):
-        noise = torch.rand(1, 44100, generator=torch.Generator().manual_seed(i)) - 0.5
-        audio.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
-    return tmp_path / "music"
+pytestmark = pytest.mark.usefixtures("command_line")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from jbdiff.crash import crash, iplms, refine, refine_calls, times_below
 from jbdiff.dance import DiffusionAttnUnet1D, Downsample, Upsample
 from jbdiff.dance_module import Dance
 from jbdiff.vdiffusion import alpha_sigma, ddim
-from tests.test_cli import ROOT, music, quiet  # noqa: F401 (fixtures)
+from tests.test_cli import ROOT
+
+pytestmark = pytest.mark.usefixtures("command_line")
 
 NET = partial(DiffusionAttnUnet1D, depth=3, n_attn_layers=1, c_mults=[32, 32, 32])
 
@@ -217,7 +219,7 @@ def test_weights_of_another_model_are_refused():
         module().on_load_checkpoint(checkpoint)
 
 
-def test_configs_train_a_step_and_the_checkpoint_is_enough(music, tmp_path, capsys):  # noqa: F811
+def test_configs_train_a_step_and_the_checkpoint_is_enough(music, tmp_path, capsys):
     options = ["--config", "configs/dance.yaml", "--config", "configs/dance_tiny.yaml"]
     options += ["--data.audio", str(music), "--model.length=2048", "--trainer.logger=false"]
     options += ["--model.net.depth=3", "--model.net.c_mults=[32,32,32]", "--data.batch_size=2"]
@@ -230,14 +232,14 @@ def test_configs_train_a_step_and_the_checkpoint_is_enough(music, tmp_path, caps
     assert made.shape == (1, 2, 2048)
 
 
-def test_a_window_that_can_not_be_halved_is_one_line(music, capsys):  # noqa: F811
+def test_a_window_that_can_not_be_halved_is_one_line(music, capsys):
     options = ["--config", "configs/dance.yaml", "--config", "configs/dance_tiny.yaml"]
     assert cli.main(["fit", *options, "--data.audio", str(music), "--model.length=10000"]) == 2
     assert "takes a multiple of 512 samples, at least 1536, got 10000" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_two_processes_train_validate_demo_and_resume(music, tmp_path):  # noqa: F811
+def test_two_processes_train_validate_demo_and_resume(music, tmp_path):
     def fit(steps: int, *options: str) -> None:
         command = [sys.executable, "cli.py", "fit", "--config", "configs/dance.yaml"]
         command += ["--config", "configs/dance_tiny.yaml", "--data.audio", str(music)]

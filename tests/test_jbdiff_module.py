@@ -1,6 +1,5 @@
 """A level of Jukebox Diffusion through the command line: trains, demos, resumes, refuses."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 
 import cli
 from codec.jukebox import JukeboxCodec
-from datamodules import audio
 from jbdiff.checkpoints import load_unet
 from jbdiff.module import JBDiff
 from jbdiff.unet import UNet
@@ -23,19 +21,7 @@ SIZES += ["--model.base_tokens=16", "--model.demo_steps=2", "--data.batch_size=2
 SIZES += ["--trainer.accelerator=cpu", "--data.num_workers=0"]
 
 
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch, tmp_path):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["cli.py"])
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def music(tmp_path):
-    for i in range(3):
-        noise = torch.rand(1, 44100, generator=torch.Generator().manual_seed(i)) - 0.5
-        audio.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
-    return tmp_path / "music"
+pytestmark = pytest.mark.usefixtures("command_line")
 
 
 def level(jb_level: int = 2, base_tokens: int = 16, **options: object) -> JBDiff:

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from jbdiff.crash import crash, refine, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
+from jbdiff.published import published_dance
 from jbdiff.vdiffusion import alpha_sigma
+from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]
@@ -26,8 +29,13 @@ def check(golden: Golden) -> Rows:
 
 
 def check_network(case: Case) -> Rows:
+    """Check the network; of the published size, its weights go through a published layout."""
     c = case.config
     net = case.fill(DiffusionAttnUnet1D(c["depth"], c["n_attn"], c["c_mults"])).eval()
+    if c.get("default"):
+        state = {f"diffusion.{name}": torch.zeros(()) for name in net.state_dict()}
+        state |= {f"diffusion_ema.{name}": value for name, value in net.state_dict().items()}
+        net = through_file(state, partial(published_dance, sample_rate=44100)).diffusion
     yield case.name, "v", case.compare("v", net(case.input("x"), case.input("t")))
 
 

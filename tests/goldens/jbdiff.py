@@ -2,16 +2,21 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from codec.jukebox import EMBEDDED
 from codec.vqvae import VQVAE
+from codec.weights import read_state
 from jbdiff.checkpoints import load_unet, published_unet
 from jbdiff.latents import denormalise, look_up, nearest_codes, normalise
+from jbdiff.published import published_level
 from jbdiff.unet import UNet, velocity
 from jbdiff.vdiffusion import alpha_sigma, ddim, falling_times, guided, v_loss
 from tests.goldens import vqvae
+from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]
@@ -19,10 +24,18 @@ SCALE = "net_scale_"
 GRAD = "grad/"
 STEPS = 6  # of the reference's sampling from initial latents, and its guidance
 GUIDANCE = 2.0
+PUBLISHED = [64, 128, 128, 256, 256, 512, 512, 1024, 1024]
 
 
 def build(case: Case, config: dict) -> UNet:
-    """Build the network of a case and give it the golden weights through the key map."""
+    """Build the network of a case and give it the golden weights through the key map.
+
+    Of the published size, they go through a file of the published layout.
+    """
+    if config["channels"] == PUBLISHED:
+        state = {f"diffusion.{name}": value for name, value in case.fill_state().items()}
+        state |= {f"vqvae.{name}": value for name, value in read_state(EMBEDDED).items()}
+        return through_file(state, partial(published_level, level=2)).net
     net = UNet(
         config["embedding_max_length"],
         config["resnet_dropout_rate"],
