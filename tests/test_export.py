@@ -15,7 +15,7 @@ from datamodules import audio
 from datamodules.tokens import TokenStore
 from sedd.ddit import DDiT
 from sedd.module import SEDD
-from sedd.weights import load_weights
+from sedd.weights import TOKENS, load_weights
 from tests.test_wavtokenizer import small  # noqa: F401 (a fixture)
 
 ROOT = Path(__file__).parent.parent
@@ -24,8 +24,8 @@ QUICK = [part for name in NAMES for part in ("--config", f"configs/{name}.yaml")
 SMALL = ["--model.net.hidden_size=16", "--model.net.num_blocks=1", "--model.net.num_heads=2"]
 
 
-def net(vocab_size: int = 20) -> DDiT:
-    made = DDiT(vocab_size, hidden_size=16, num_blocks=1, num_heads=2, dropout=0.0)
+def net(vocab_size: int = 20, hidden_size: int = 16) -> DDiT:
+    made = DDiT(vocab_size, hidden_size=hidden_size, num_blocks=1, num_heads=2, dropout=0.0)
     for value in made.parameters():
         torch.nn.init.normal_(value)
     return made
@@ -109,9 +109,19 @@ def test_training_starts_from_any_layout(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["repository", "hub", "ours"])
 def test_what_does_not_fit_is_refused(kind, tmp_path):
-    published(kind, net(21), tmp_path / "x.pth")
+    published(kind, net(21, 32), tmp_path / "x.pth")
     with pytest.raises(ValueError, match="does not hold this score network: .* of another shape"):
         load_weights(net(20), tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("kind", ["repository", "hub", "ours"])
+def test_from_another_vocabulary_all_but_the_tokens_is_taken(kind, tmp_path, caplog):
+    source, target = net(31), net()
+    own = {name: target.state_dict()[name].clone() for name in TOKENS}
+    published(kind, source, tmp_path / "x.pth")
+    load_weights(target, tmp_path / "x.pth")
+    assert same(target, source.state_dict() | dict(target.named_buffers()) | own)
+    assert "of a vocabulary of 31, this model of 20" in caplog.text
 
 
 def test_averages_that_do_not_fit_are_refused(tmp_path):
