@@ -1,9 +1,6 @@
 """Dance Diffusion: its network, its samplers, and training through the Trainer."""
 
 import math
-import os
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -20,7 +17,6 @@ from jbdiff.crash import crash, iplms, refine, refine_calls, times_below
 from jbdiff.dance import DiffusionAttnUnet1D, Downsample, Upsample
 from jbdiff.dance_module import Dance
 from jbdiff.vdiffusion import alpha_sigma, ddim
-from tests.test_cli import ROOT
 
 pytestmark = pytest.mark.usefixtures("command_line")
 
@@ -236,24 +232,3 @@ def test_a_window_that_can_not_be_halved_is_one_line(music, capsys):
     options = ["--config", "configs/dance.yaml", "--config", "configs/dance_tiny.yaml"]
     assert cli.main(["fit", *options, "--data.audio", str(music), "--model.length=10000"]) == 2
     assert "takes a multiple of 512 samples, at least 1536, got 10000" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_two_processes_train_validate_demo_and_resume(music, tmp_path):
-    def fit(steps: int, *options: str) -> None:
-        command = [sys.executable, "cli.py", "fit", "--config", "configs/dance.yaml"]
-        command += ["--config", "configs/dance_tiny.yaml", "--data.audio", str(music)]
-        command += ["--model.net.depth=3", "--model.net.c_mults=[32,32,32]", "--data.batch_size=2"]
-        command += ["--model.length=2048", "--model.demo_steps=2", "--trainer.logger=false"]
-        command += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
-        command += ["--trainer.val_check_interval=2", f"--trainer.max_steps={steps}", *options]
-        command += [f"--trainer.default_root_dir={tmp_path}"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=300)
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
-
-    fit(2)
-    assert len(list(tmp_path.glob("demos/step_00000002/finished_*.wav"))) == 2
-    fit(4, "--ckpt_path", "last")
-    paths = (tmp_path / "checkpoints").glob("last*.ckpt")
-    assert max(torch.load(path)["global_step"] for path in paths) == 4

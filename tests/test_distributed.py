@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +16,9 @@ from codec.vqvae_codebook import CodebookEMA
 from datamodules import audio
 from sedd.ddit import DDiT
 from sedd.module import SEDD
+from tests.test_jbdiff_module import SIZES
 from tests.test_tokens import Coarse
 
-ROOT = Path(__file__).parent.parent
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8, dropout=0.0)
 
 
@@ -86,38 +85,41 @@ def test_codebooks_and_gradients_equal_those_of_one_process(tmp_path):
         torch.testing.assert_close(a, whole, atol=1e-6, rtol=1e-4)
 
 
+MODELS = {
+    "sedd": ("sedd_absorb tiny quickstart", ["--model.length=32"]),
+    "level_1": ("jbdiff jbdiff_tiny", ["--model.jb_level=1", *SIZES]),
+    "dance": (
+        "dance dance_tiny",
+        ["--model.length=2048", "--model.net.depth=3", "--model.net.c_mults=[32,32,32]"],
+    ),
+}
+
+
 @pytest.mark.slow
-def test_two_processes_train_demo_validate_save_and_resume(tmp_path):
-    for i in range(4):
-        noise = torch.rand(1, 44100, generator=torch.Generator().manual_seed(i)) - 0.5
-        audio.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
+@pytest.mark.parametrize("model", MODELS)
+def test_two_processes_train_demo_validate_save_and_resume(model, command_line, music, tmp_path):
+    names, sizes = MODELS[model]
+    configs = [part for name in names.split() for part in ("--config", f"configs/{name}.yaml")]
+    command = [sys.executable, "cli.py", "fit", *configs, f"--data.audio={music}", *sizes]
+    command += ["--model.demo_steps=2", "--data.batch_size=2", "--trainer.logger=false"]
+    command += ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu"]
+    command += [f"--trainer.default_root_dir={tmp_path}", "--trainer.val_check_interval=2"]
+    audio.write(music / "3.wav", audio.read(music / "0.wav") / 2, 44100)
 
-    def fit(*options: str) -> subprocess.CompletedProcess:
-        names = ("sedd_absorb", "tiny", "quickstart")
-        configs = [part for name in names for part in ("--config", f"configs/{name}.yaml")]
-        command = [
-            sys.executable,
-            "cli.py",
-            "fit",
-            *configs,
-            "--data.audio",
-            str(tmp_path / "music"),
-        ]
-        command += ["--model.length", "32", "--model.demo_steps", "2", "--data.batch_size", "2"]
-        command += ["--trainer.strategy", "ddp", "--trainer.devices", "2"]
-        command += ["--trainer.accelerator", "cpu", "--trainer.default_root_dir", str(tmp_path)]
-        environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-        command += ["--trainer.val_check_interval", "2", *options]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    def fit(*options: str) -> None:
+        done = subprocess.run(
+            [*command, *options],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
+        assert done.returncode == 0, done.stderr[-2000:]
 
-    first = fit("--trainer.max_steps", "2")
-    assert first.returncode == 0, first.stderr[-2000:]
+    fit("--trainer.max_steps=2")
     assert list(tmp_path.glob("demos/step_00000002/*.wav"))
     last = tmp_path / "checkpoints" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 2
-    second = fit("--trainer.max_steps", "4", "--ckpt_path", "last")
-    assert second.returncode == 0, second.stderr[-2000:]
+    fit("--trainer.max_steps=4", "--ckpt_path", "last")
     steps = [torch.load(path)["global_step"] for path in last.parent.glob("last*.ckpt")]
     assert max(steps) == 4
