@@ -70,6 +70,11 @@ def report_events() -> None:
 
 def clear(message: str) -> str:
     """Cut a parser's tree of failed attempts down to the reasons."""
+    if "class_path 'lightning.LightningModule'" in message:
+        return (
+            "no config says what the model is: an overlay, such as configs/tiny.yaml, goes after a "
+            "whole one, --config configs/sedd_absorb.yaml --config configs/tiny.yaml"
+        )
     start, found, reasons = message.partition("Errors:")
     if not found:
         return " ".join(message.split())

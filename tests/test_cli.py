@@ -55,6 +55,7 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["frobnicate"], "unknown command 'frobnicate'"),
         (["fit"], "fit needs a model: give --config"),
         (["fit", "--config", "none.yaml"], "File does not exist"),
+        (["fit", "--config", "configs/tiny.yaml"], "no config says what the model is"),
         (["fit", *QUICK, "--model.lenght=3"], "Option 'lenght' is not accepted"),
         (["fit", *QUICK, "--trainer.max_stepz=3"], "max_stepz"),
         (["fit", *QUICK, "--model.length=0"], "must be longer than 0 samples"),
