@@ -1,23 +1,33 @@
-"""Jukebox Diffusion's costs, side by side: python -m benchmarks.jbdiff [--full --checkpoint FILE].
+"""Jukebox Diffusion's costs, side by side: python -m benchmarks.jbdiff [--checkpoint FILE].
 
-Prints, in CPU time and interleaved, a training step on audio against one on tokens at each level,
-and a guided prediction in one call (contexts read once) against two calls that read them anew. With
-a trained checkpoint also how far DDIM and DPM-Solver++ are from a 1000-step solution.
+Prints medians of CPU time of runs that take turns, and the peak memory of each in a process of its
+own, weights included: the U-Net's training step and guided call beside those of the packages'
+blocks, a training step on audio beside one on tokens at each level, and Dance Diffusion's calls per
+second of audio beside the original's. The last column is the ratio to the first of its kind. With a
+trained checkpoint of a level also how far DDIM and DPM-Solver++ are from a 1000-step solution.
+Networks have the published sizes, or with --small those of configs/jbdiff_tiny.yaml.
 """
 
 import argparse
-import resource
-import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks import jbdiff_unet
+from benchmarks.jbdiff_unet import Sizes, published_sizes
+from benchmarks.measure import compare, compare_memory
+from jbdiff.dance import DiffusionAttnUnet1D
+from jbdiff.dance_module import Dance
+from jbdiff.finish import DancePass
+from jbdiff.hierarchy import Noise, Sampling
 from jbdiff.module import JBDiff
-from jbdiff.unet import UNet, velocity
+from jbdiff.song import DanceSettings
+from jbdiff.unet import UNet
 from jbdiff.vdiffusion import ddim, dpm, falling_times, guided
 
-TINY = dict(
+TINY: Sizes = dict(
+    context_length=512,
     channels=(64, 96, 128),
     factors=(1, 2, 2),
     items=(1, 2, 2),
@@ -27,53 +37,88 @@ TINY = dict(
     attention_features=32,
     modulation_features=256,
 )
+TINY_DANCE = dict(depth=6, n_attn_layers=0, c_mults=[32, 32, 64, 64, 128, 128])
+ORIGINAL_HOP = 12288  # samples by which the original's Dance windows move on: 2 * 768 codes of 8
+TOKENS, AUDIO = "on tokens", "on audio"
 
 
-def compare(title: str, runs: dict[str, Callable[[], object]], repeats: int) -> None:
-    """Run each in turn `repeats` times; print CPU seconds and ratios to the first."""
-    spent = dict.fromkeys(runs, 0.0)
-    for run in runs.values():
-        run()
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            spent[name] += (time.process_time() - start) / repeats
-    first = next(iter(spent.values()))
-    for name, value in spent.items():
-        print(f"{title:24s} {name:28s} {value:8.3f} s {value / first:6.2f}", flush=True)
+def level_module(level: int, sizes: Sizes) -> JBDiff:
+    rest = {name: size for name, size in sizes.items() if name not in ("context_length", "dropout")}
+    net = partial(UNet, **rest)
+    return JBDiff(level, net=net, base_tokens=sizes["context_length"] // 2)
 
 
-def training_steps(level: int, net: Callable[[int, float], UNet], batch: int, repeats: int) -> None:
-    module = JBDiff(level, net=net, base_tokens=256)
+def level_batch(module: JBDiff, kind: str) -> dict[str, Tensor]:
+    """One example of audio [1, 1, T], or of the codes [1, L] that training stores of it."""
     window, hop = module.window, module.codec.hop
-    noise = 0.1 * torch.randn(batch, 1, window.context + window.length)
-    audio = {"context": noise[..., : window.context], "audio": noise[..., window.context :]}
-    codes = {"tokens": torch.randint(2048, (batch, window.length // hop))}
-    codes |= {"context": torch.randint(2048, (batch, window.context // hop))}
-    codes |= {} if module.from_noise else {"lower": codes["tokens"].flip(1)}
+    if kind == AUDIO:
+        noise = 0.1 * torch.randn(1, 1, window.context + window.length)
+        return {"context": noise[..., : window.context], "audio": noise[..., window.context :]}
+    lengths = {"tokens": window.length // hop, "context": window.context // hop}
+    codes = {name: torch.randint(2048, (1, length)) for name, length in lengths.items()}
+    return codes | ({} if module.from_noise else {"lower": codes["tokens"].flip(1)})
 
-    def step(given: dict[str, Tensor]) -> None:
-        latents = module.latents(given)
-        noise = torch.randn_like(latents["target"])
-        module.losses(latents, noise, torch.rand(batch), 0.1).mean().backward()
 
-    runs = {"on tokens": lambda: step(codes), "on audio": lambda: step(audio)}
-    compare(f"level {level}, a step", runs, repeats)
+def level_step(module: JBDiff, batch: dict[str, Tensor]) -> None:
+    module.zero_grad()
+    latents = module.latents(batch)
+    noise = torch.randn_like(latents["target"])
+    module.losses(latents, noise, torch.rand(1), jbdiff_unet.DROP).mean().backward()
+
+
+def level_alone(level: int, kind: str, sizes: Sizes) -> None:
+    module = level_module(level, sizes)
+    for _ in range(2):
+        level_step(module, level_batch(module, kind))
+
+
+def levels(sizes: Sizes, repeats: int) -> None:
+    for level in (2, 1, 0):
+        module = level_module(level, sizes)
+        runs = {
+            kind: partial(level_step, module, level_batch(module, kind)) for kind in (TOKENS, AUDIO)
+        }
+        taken = compare(f"level {level}, a step", runs, repeats)
+        share = 1 - taken[TOKENS] / taken[AUDIO]
+        print(f"{'':20s} of a step on audio, {share:.0%} is encoding")
+
+
+def levels_memory(sizes: Sizes) -> None:
+    for level in (2, 1, 0):
+        runs = {kind: partial(level_alone, level, kind, sizes) for kind in (TOKENS, AUDIO)}
+        compare_memory(f"level {level}, a step", runs)
+
+
+def dance_model(small: bool) -> Dance:
+    net = partial(DiffusionAttnUnet1D, **TINY_DANCE) if small else DiffusionAttnUnet1D
+    return Dance(net).eval()
 
 
 @torch.no_grad()
-def guidance(net: UNet, length: int, repeats: int) -> None:
-    x, t = torch.randn(1, 64, length), torch.full((1,), 0.5)
-    context = torch.randn(1, net.context_length, 64)
-    one = guided(net, context, 3.0)
+def dance_call(model: Dance) -> None:
+    model.velocity(torch.randn(1, 2, model.window.length), torch.full((1,), 0.5))
 
-    def two() -> Tensor:
-        plain = velocity(net, x, t, context)
-        null = velocity(net, x, t, net.null_context(context))
-        return null + 3 * (plain - null)
 
-    compare("guided prediction", {"one call": lambda: one(x, t), "two calls": two}, repeats)
+def dance_alone(small: bool) -> None:
+    dance_call(dance_model(small))
+
+
+def dance(small: bool, repeats: int, seconds: float) -> None:
+    """Count and time network calls, for a song of so many seconds at the settings by default."""
+    model, settings = dance_model(small), DanceSettings()
+    sampling = Sampling(settings.steps, settings.init_strength, settings.sampler)
+    num_samples = round(seconds * model.sample_rate)
+    # it is only asked how many windows there are, and reads nothing
+    ours = DancePass(model, sampling, num_samples, torch.zeros, Noise(), settings.crossfade)
+    windows = {"ours": ours.windows, "the original": -(-num_samples // ORIGINAL_HOP)}
+    call = compare("Dance, a call", {"1.49 s in stereo": partial(dance_call, model)}, repeats)
+    (spent,) = call.values()
+    for name, count in windows.items():
+        rate = count * ours.calls / seconds
+        print(
+            f"Dance, {seconds:.0f} s of song  {name:12s} {count:3d} windows of {ours.calls} calls, a "
+            f"second of audio {rate:5.1f} calls, {rate * spent:6.0f} CPU s {count / ours.windows:5.2f}"
+        )
 
 
 @torch.no_grad()
@@ -86,33 +131,37 @@ def solvers(path: str) -> None:
     noise = torch.randn(1, 64, module.base_tokens)
     v_fn = guided(module.net, context, module.hparams.demo_guidance)
     exact = ddim(v_fn, noise, falling_times(1000))
-    for name, sampler, steps in (
-        *(("DDIM", ddim, n) for n in (25, 50, 100, 250)),
-        *(("DPM-Solver++(2M)", dpm, n) for n in (10, 15, 20, 25, 30)),
-    ):
-        error = (sampler(v_fn, noise, falling_times(steps)) - exact).norm() / exact.norm()
-        print(f"{name:18s} {steps:4d} steps, distance to 1000: {error:.4f}", flush=True)
+
+    def error(name: str, steps: int) -> float:
+        made = {"DDIM": ddim, "DPM-Solver++(2M)": dpm}[name](v_fn, noise, falling_times(steps))
+        distance = float((made - exact).norm() / exact.norm())
+        print(f"{name:18s} {steps:4d} steps, distance to 1000: {distance:.4f}", flush=True)
+        return distance
+
+    wanted = [error("DDIM", steps) for steps in (25, 50, 100, 250)][-1]
+    for steps in (10, 15, 20, 25, 30):
+        if error("DPM-Solver++(2M)", steps) <= wanted:
+            print(f"{'':18s} no farther than DDIM at 250, in 1/{250 / steps:.1f} of its calls")
+            return
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", help="a trained level, for the solvers")
-    parser.add_argument("--full", action="store_true", help="the published size")
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--small", action="store_true", help="networks for a laptop")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a song, for Dance")
     args = parser.parse_args()
-    sizes = {} if args.full else TINY
-
-    def net(length: int, dropout: float) -> UNet:
-        return UNet(length, dropout, **sizes)
-
-    guidance(net(1536 if args.full else 512, 0.0).eval(), 768 if args.full else 256, args.repeats)
-    for level in (2, 1, 0):
-        training_steps(level, net, args.batch, args.repeats)
+    torch.manual_seed(0)
+    sizes = published_sizes() | (TINY if args.small else {})
+    jbdiff_unet.memory(sizes)
+    levels_memory(sizes)
+    compare_memory("Dance, a call", {"1.49 s in stereo": partial(dance_alone, args.small)})
+    jbdiff_unet.networks(sizes, args.repeats)
+    levels(sizes, args.repeats)
+    dance(args.small, args.repeats, args.seconds)
     if args.checkpoint:
         solvers(args.checkpoint)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory {peak:.0f} MiB")
 
 
 if __name__ == "__main__":
