@@ -113,11 +113,12 @@ def dance(small: bool, repeats: int, seconds: float) -> None:
     windows = {"ours": ours.windows, "the original": -(-num_samples // ORIGINAL_HOP)}
     call = compare("Dance, a call", {"1.49 s in stereo": partial(dance_call, model)}, repeats)
     (spent,) = call.values()
+    print(f"Dance, {seconds:.0f} s of song, per second of audio:")
     for name, count in windows.items():
         rate = count * ours.calls / seconds
         print(
-            f"Dance, {seconds:.0f} s of song  {name:12s} {count:3d} windows of {ours.calls} calls, a "
-            f"second of audio {rate:5.1f} calls, {rate * spent:6.0f} CPU s {count / ours.windows:5.2f}"
+            f"{'':20s} {name:12s} {count:4d} windows of {ours.calls} calls: "
+            f"{rate:5.1f} calls, {rate * spent:6.0f} CPU s {count / ours.windows:6.2f}"
         )
 
 
