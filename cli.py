@@ -110,6 +110,7 @@ def train(args: list[str]) -> None:
             raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
         go_offline_without_account()
     sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningCLI
 
@@ -119,21 +120,25 @@ def train(args: list[str]) -> None:
         def _parse_ckpt_path(self) -> None:
             """Leave the settings as given: a checkpoint of another model is a mistake to report."""
 
-    CommandLine(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        save_config_kwargs={"overwrite": True},
-        # our samplers already give each process its share
-        trainer_defaults={
-            "use_distributed_sampler": False,
-            "default_root_dir": "runs",
-            "callbacks": BatchSeed(),
-        },
-        parser_kwargs={"exit_on_error": False} | dict.fromkeys(TRAINER, {"exit_on_error": False}),
-    )
+    try:
+        CommandLine(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            # our samplers already give each process its share
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "default_root_dir": "runs",
+                "callbacks": BatchSeed(),
+            },
+            parser_kwargs={"exit_on_error": False}
+            | dict.fromkeys(TRAINER, {"exit_on_error": False}),
+        )
+    except MisconfigurationException as error:  # no such accelerator, devices or strategy
+        raise ValueError(str(error)) from error
 
 
 def arranged(args: list[str]) -> list[str]:

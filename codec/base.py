@@ -25,7 +25,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise ValueError(f"an example must be longer than {self.length} samples")
+            raise ValueError(f"an example needs a positive length, got {self.length} samples")
         if self.length % self.align or self.context % self.align:
             raise ValueError(
                 f"a window's length and context must be multiples of {self.align} samples, "
