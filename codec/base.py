@@ -13,7 +13,8 @@ class Window:
     """The passage a model trains on; the data module asks `trainer.lightning_module.window` for it.
 
     All lengths are in audio samples at `sample_rate`; a token data module divides them by the
-    stream's hop. `streams` maps batch keys to the names of the token streams a model reads.
+    stream's hop. `streams` maps batch keys to the names of the token streams a model reads. Crops
+    of audio to validate on are `val_length` long where it is given.
     """
 
     sample_rate: int
@@ -22,6 +23,7 @@ class Window:
     align: int = 1  # a passage starts at a multiple of this
     channels: int = 1
     streams: dict[str, str] = field(default_factory=lambda: {"tokens": "tokens"})
+    val_length: int | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1:

@@ -13,14 +13,15 @@ from codec.vqvae_loss import Bandwidth, reconstruction_loss
 class VQVAEModule(LightningModule):
     """Train the chosen levels of the VQ-VAE; they share nothing, so each may have its own process.
 
-    `length` is in samples, `learning_rate` decays along a half cosine over `decay_steps` after
-    `warmup_steps`.
+    `length` is in samples, and so is `val_length`, that of the passages to validate on and to hear.
+    `learning_rate` decays along a half cosine over `decay_steps` after `warmup_steps`.
     """
 
     def __init__(
         self,
         levels: tuple[int, ...] = (0, 1, 2),
         length: int = 16384,
+        val_length: int = 131072,
         learning_rate: float = 6e-4,
         warmup_steps: int = 100,
         decay_steps: int = 100_000,
@@ -45,7 +46,8 @@ class VQVAEModule(LightningModule):
         )
         self.levels, self.commit = levels, commit
         self.sample_rate = SAMPLE_RATE
-        self.window = Window(SAMPLE_RATE, length, align=config.hops[max(levels)])
+        hop = config.hops[max(levels)]
+        self.window = Window(SAMPLE_RATE, length, align=hop, val_length=val_length)
 
     def reconstruct(self, audio: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Audio [B, 1, T] through one level: output [B, 1, T], latents [B, D, L], codes [B, L]."""
@@ -94,7 +96,7 @@ class VQVAEModule(LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Give the passages and what each level makes of them, for a Demo to write."""
         generator = torch.Generator(self.device)
-        return self.demo(batch, len(batch["audio"]), self.window.length, generator)
+        return self.demo(batch, *batch["audio"].shape[::2], generator)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):

@@ -4,6 +4,7 @@ import logging
 import random
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import accumulate
 
 from lightning.pytorch import LightningDataModule
@@ -132,7 +133,8 @@ class FixedCrops(Dataset):
         return self.num_crops
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        slot = key[1] * len(self.slots) // self.num_crops
+        # the middle of each of num_crops even parts: tracks begin in silence
+        slot = (2 * key[1] + 1) * len(self.slots) // (2 * self.num_crops)
         return self.slots.example(self.slots.first_readable(self._places(slot)))
 
     def _places(self, slot: int) -> Iterator[tuple[Track, int]]:
@@ -219,7 +221,8 @@ class WavDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         if not self.val_tracks:
             return []
-        crops = FixedCrops(Slots(self.val_tracks, self.window), self.val_crops)
+        window = replace(self.window, length=self.window.val_length or self.window.length)
+        crops = FixedCrops(Slots(self.val_tracks, window), self.val_crops)
         return val_loader(crops, self.trainer, self.batch_size, self.num_workers)
 
     def test_dataloader(self) -> DataLoader | list[DataLoader]:

@@ -125,7 +125,21 @@ def test_validation_crops_lie_side_by_side(folder):
     slots = Slots([Track(folder / "0.wav", "0.wav", 0, 4000)], Window(RATE, 400, channels=2))
     crops = FixedCrops(slots, None)
     assert torch.equal(torch.cat([crops[0, k]["audio"] for k in range(10)], dim=1), whole)
-    assert len(FixedCrops(slots, 3)) == 3
+    few = FixedCrops(slots, 3)  # the middles of thirds
+    assert torch.equal(
+        torch.cat([few[0, k]["audio"] for k in range(len(few))], dim=1),
+        torch.cat([crops[0, k]["audio"] for k in (1, 5, 8)], dim=1),
+    )
+
+
+def test_validation_crops_can_be_longer(folder):
+    data = WavDataModule(str(folder), batch_size=1)
+    module = Recorder(Window(RATE, 400, val_length=1600))
+    data.trainer = Trainer(logger=False, enable_checkpointing=False)
+    data.trainer.strategy.connect(module)
+    data.setup()
+    assert next(iter(data.val_dataloader()))["audio"].shape == (1, 1, 1600)
+    assert next(iter(data.train_dataloader()))["audio"].shape == (1, 1, 400)
 
 
 def test_augmentation_is_off_by_default_and_never_clips():
