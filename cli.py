@@ -109,6 +109,8 @@ def train(args: list[str]) -> None:
         if not any(arg.split("=")[0] in ("--config", "-c", "--model") for arg in args):
             raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
         go_offline_without_account()
+        if args[0] != "fit" and not any(arg.split("=")[0] == "--ckpt_path" for arg in args):
+            print(f"{args[0]}: no --ckpt_path given, this is the model before any training")
     sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import LightningDataModule, LightningModule

@@ -1,5 +1,7 @@
-"""A picture of the sound: power over time and frequency."""
+"""A picture of the sound: power over time and pitch."""
 
+import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,12 @@ import torch
 from torch import Tensor
 
 FLOOR = -100.0  # dB below a full-scale sine, drawn black
+LOWEST = 40  # Hz
+ROWS = 300  # of the picture, an octave of 44.1 kHz audio has 33
+MARKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)  # Hz
 
 
-def decibels(audio: Tensor, window_length: int = 2048) -> Tensor:
+def decibels(audio: Tensor, window_length: int = 4096) -> Tensor:
     """Measure the power of audio [C, T], mixed to mono, in dB [F, N]; 0 is a full-scale sine."""
     window = torch.hann_window(window_length)
     spectrum = torch.stft(
@@ -23,6 +28,17 @@ def decibels(audio: Tensor, window_length: int = 2048) -> Tensor:
     return 20 * (spectrum.abs() * 2 / window.sum()).clamp(min=1e-9).log10()
 
 
+def octaves(spectrum: Tensor, sample_rate: int) -> Tensor:
+    """Turn rows of even frequencies [F, N] into ROWS of even pitch, from LOWEST to the highest.
+
+    A row shows the loudest frequency in it, or the nearest where there is none.
+    """
+    highest = len(spectrum) - 1
+    edges = np.geomspace(LOWEST, sample_rate / 2, ROWS + 1) * 2 / sample_rate * highest
+    bins = np.rint(edges).astype(int).clip(0, highest)
+    return torch.stack([spectrum[a : max(a + 1, b)].amax(0) for a, b in itertools.pairwise(bins)])
+
+
 def write_spectrogram(path: str | Path, audio: Tensor, sample_rate: int) -> np.ndarray:
     """Draw audio [C, T] to a PNG file and return the picture [H, W, 3] in 0..255."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
@@ -30,17 +46,19 @@ def write_spectrogram(path: str | Path, audio: Tensor, sample_rate: int) -> np.n
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="seconds", ylabel="kHz")
-    extent = (0, audio.shape[-1] / sample_rate, 0, sample_rate / 2000)
+    axes = figure.add_subplot(xlabel="seconds", ylabel="Hz")
     picture = axes.imshow(
-        decibels(audio).numpy(),
+        octaves(decibels(audio), sample_rate).numpy(),
         origin="lower",
         aspect="auto",
-        extent=extent,
+        extent=(0, audio.shape[-1] / sample_rate, 0, ROWS),
         cmap="magma",
         vmin=FLOOR,
         vmax=0,
     )
+    marks = [mark for mark in MARKS if mark <= sample_rate / 2]
+    heights = [ROWS * math.log(mark / LOWEST, sample_rate / 2 / LOWEST) for mark in marks]
+    axes.set_yticks(heights, [f"{mark // 1000}k" if mark >= 1000 else str(mark) for mark in marks])
     figure.colorbar(picture, label="dB")
     canvas.print_png(str(path))
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -11,6 +11,7 @@ from metrics.fad import (
     LIBRARY,
     compare,
     create,
+    find_source,
     library_score,
     rank_files,
     table,
@@ -61,6 +62,8 @@ def fad(
         raise ValueError(f"compat needs --embedding vggish or pann_16k, got {name}")
     if batch_size < 1 or num_workers < 1:
         raise ValueError("batch_size and num_workers must be at least 1")
+    for source in (reference, generated):
+        find_source(source)  # both, before hours may pass with the first
     model = create(name, path, whole_clips=compat is not None)
     where = best_device() if device == "auto" else torch.device(device)
     sides = [

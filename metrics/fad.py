@@ -71,15 +71,24 @@ def vectors_of(
     source: str, embedding: Embedding, device: torch.device, batch_size: int, num_workers: int
 ) -> Vectors:
     """Get the vectors of a folder, an audio file, a .npy, or what was saved under a name."""
-    path = Path(source).expanduser()
+    path = find_source(source)
     if path.suffix == ".npy":
         return Vectors.load_npy(path, describe(embedding), embedding.dim)
-    if path.exists() and path.suffix != SUFFIX:
-        return collect(audio.find(path), embedding, device, batch_size, num_workers)
-    saved = path if path.suffix == SUFFIX else saved_path_or_missing(source)
+    if path.suffix == SUFFIX:
+        return Vectors.load(path)
+    return collect(audio.find(path), embedding, device, batch_size, num_workers)
+
+
+def find_source(source: str) -> Path:
+    """Find what a side of a comparison names; ValueError or OSError says what is wrong."""
+    path = Path(source).expanduser()
+    if path.suffix not in (".npy", SUFFIX) and path.exists():
+        audio.find(path)
+        return path
+    saved = path if path.suffix in (".npy", SUFFIX) else saved_path_or_missing(source)
     if not saved.is_file():
         raise FileNotFoundError(f"no folder, file or saved vectors called {source}")
-    return Vectors.load(saved)
+    return saved
 
 
 def saved_path_or_missing(source: str) -> Path:

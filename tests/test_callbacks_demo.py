@@ -1,4 +1,5 @@
 import logging
+import math
 import random
 import signal
 
@@ -10,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from callbacks.demo import Demo
-from callbacks.spectrogram import decibels, write_spectrogram
+from callbacks.spectrogram import decibels, octaves, write_spectrogram
 from tests.callbacks_toy import Toy, fit
 
 SHORT = {"num_demos": 2, "seconds": 0.1}
@@ -130,9 +131,20 @@ def test_wrong_settings_are_refused(wrong):
 def test_a_full_scale_sine_is_zero_decibels_at_its_frequency():
     sine = torch.sin(2 * torch.pi * 1000 * torch.arange(8000) / 8000)[None]
     picture = decibels(sine)
-    row, frame = 1000 * 2048 // 8000, picture.shape[1] // 2
+    row, frame = 1000 * 4096 // 8000, picture.shape[1] // 2
     assert picture[:, frame].argmax() == row
     assert abs(picture[row, frame].item()) < 0.1
+
+
+@pytest.mark.parametrize(("sample_rate", "frequency"), [(8000, 60), (8000, 1000), (44100, 9000)])
+def test_pictures_have_an_even_pitch_axis(sample_rate, frequency):
+    time = torch.arange(2 * sample_rate) / sample_rate
+    sine = torch.sin(2 * torch.pi * frequency * time)[None]
+    picture = octaves(decibels(sine), sample_rate)
+    share = math.log(frequency / 40) / math.log(sample_rate / 2 / 40)
+    loudest = (picture[:, 5] > picture[:, 5].max() - 0.1).nonzero().float().mean() + 0.5
+    width = sample_rate / 4096 / frequency / math.log(sample_rate / 2 / 40) * len(picture)
+    assert abs(loudest - share * len(picture)) < 1 + width
 
 
 @pytest.mark.parametrize("num_samples", [1, 800])
