@@ -1,6 +1,6 @@
 """Audio from a trained SEDD: of any length, from nothing, after a prompt or inside one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from datamodules import audio
 from sedd.module import SEDD
-from sedd.sampler import sample
+from sedd.sampler import fill, sample
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"  # of the tokens to make
 FADE = (
@@ -107,21 +107,6 @@ def generate(
             tokens = fill(draw, tokens, keep, module.hparams.length)
         for made in module.codec.decode(tokens).cpu():
             yield splice(made, plan, module.codec.hop)
-
-
-def fill(
-    draw: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, keep: Tensor, window: int
-) -> Tensor:
-    """Draw what is not kept of tokens [B, L], window by window, each half a window on."""
-    total = tokens.shape[1]
-    while not keep.all():
-        first = int((~keep[0]).nonzero()[0])
-        start = max(0, min(first - window // 2, total - window))
-        part = slice(start, start + window)
-        tokens, keep = tokens.clone(), keep.clone()
-        tokens[:, part] = draw(tokens[:, part], keep[:, part])
-        keep[:, part] = True
-    return tokens
 
 
 def splice(made: Tensor, plan: Plan, hop: int) -> Tensor:

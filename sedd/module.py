@@ -13,7 +13,7 @@ from sedd.ddit import DDiT
 from sedd.entropy import NGrams
 from sedd.graph import Absorb, Graph
 from sedd.noise import LogLinear, Noise
-from sedd.sampler import sample
+from sedd.sampler import fill, sample
 from sedd.weights import load_weights
 
 
@@ -21,8 +21,9 @@ class SEDD(LightningModule):
     """Score-entropy discrete diffusion of passages of `length` tokens.
 
     `graph` and `net` are given what they depend on, the codec's number of tokens and the graph's
-    number of states. `demo_steps` counts the sampler's steps in demos. `init_from` is a file whose
-    weights training starts from: a checkpoint or an export of this class, or SEDD's published ones.
+    number of states. `demo_steps` counts the sampler's steps in demos, which are as long as asked
+    but not beyond `demo_windows` passages. `init_from` is a file whose weights training starts
+    from: a checkpoint or an export of this class, or SEDD's published ones.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class SEDD(LightningModule):
         weight_decay: float = 0.0,
         sampling_eps: float = 1e-3,
         demo_steps: int = 128,
+        demo_windows: int = 3,
         compile: bool = False,
         init_from: str | None = None,
     ):
@@ -134,19 +136,25 @@ class SEDD(LightningModule):
     def demo(
         self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Sample passages [B, 1, T], at most one training length long, and decode real ones."""
-        tokens = self.tokens(batch)[:num_demos]
-        length = max(1, min(num_samples // self.codec.hop, tokens.shape[1]))
-        sampled = sample(
-            self.score,
-            self.graph,
-            self.noise,
-            shape=(num_demos, length),
-            steps=self.hparams.demo_steps,
-            generator=generator,
-            device=self.device,
-        )
-        return {"sample": self.codec.decode(sampled), "real": self.codec.decode(tokens[:, :length])}
+        """Sample audio [B, 1, T], at most `demo_windows` lengths long, and decode real passages."""
+        real = self.tokens(batch)[:num_demos]
+        most = self.hparams.demo_windows * self.hparams.length
+        length = max(1, min(num_samples // self.codec.hop, most))
+
+        def draw(given: Tensor, keep: Tensor) -> Tensor:
+            return sample(
+                self.score,
+                self.graph,
+                self.noise,
+                steps=self.hparams.demo_steps,
+                prompt=given,
+                keep=keep,
+                generator=generator,
+            )
+
+        empty = real.new_zeros(num_demos, length)
+        sampled = fill(draw, empty, torch.zeros_like(empty, dtype=torch.bool), self.hparams.length)
+        return {"sample": self.codec.decode(sampled), "real": self.codec.decode(real[:, :length])}
 
     def configure_optimizers(self) -> dict:
         hparams = self.hparams

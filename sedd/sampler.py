@@ -199,3 +199,18 @@ def check(
             f"got {int(prompt[keep].min())} to {int(prompt[keep].max())}; "
             "was the prompt made by another codec?"
         )
+
+
+def fill(
+    draw: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, keep: Tensor, window: int
+) -> Tensor:
+    """Draw what is not kept of tokens [B, L], window by window, each half a window on."""
+    total = tokens.shape[1]
+    while not keep.all():
+        first = int((~keep[0]).nonzero()[0])
+        start = max(0, min(first - window // 2, total - window))
+        part = slice(start, start + window)
+        tokens, keep = tokens.clone(), keep.clone()
+        tokens[:, part] = draw(tokens[:, part], keep[:, part])
+        keep[:, part] = True
+    return tokens

@@ -14,9 +14,10 @@ from datamodules import audio
 from datamodules.token_data import TokenDataModule
 from sedd.ddit import DDiT
 from sedd.entropy import NGrams
-from sedd.generate import FADE, fill, generate, plan
+from sedd.generate import FADE, generate, plan
 from sedd.graph import Absorb, Uniform
 from sedd.module import SEDD
+from sedd.sampler import fill
 from tests.test_tokens import Coarse, encode
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)
@@ -77,9 +78,11 @@ def test_validation_and_demo_run(tmp_path, store, graph):
     batch = next(iter(DataLoader([torch.zeros(16, dtype=torch.long)] * 2, batch_size=2)))
     demos = model.demo({"tokens": batch}, 2, 10_000, torch.Generator().manual_seed(0))
     assert {name: tuple(x.shape) for name, x in demos.items()} == {
-        "sample": (2, 1, 16 * 64),
+        "sample": (2, 1, 3 * 16 * 64),  # demo_windows
         "real": (2, 1, 16 * 64),
     }
+    short = model.demo({"tokens": batch}, 2, 5 * 64, torch.Generator().manual_seed(0))
+    assert {x.shape[-1] for x in short.values()} == {5 * 64}
 
 
 def test_yardsticks_of_a_sequence_that_alternates_and_of_noise():
