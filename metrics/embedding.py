@@ -1,27 +1,20 @@
 """What every embedding offers: audio in, vectors out, whatever the network."""
 
 import hashlib
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from codec.base import mismatch
 from metrics.resample import NAME as RESAMPLER
 from metrics.resample import resample
 
 CHECKPOINTS = Path("ckpts")  # where download_ckpts.py puts things
 QUIETEST = -70.0  # dB; what is below counts as silence and keeps its level
-# what the published pickles hold beside tensors
-NUMPY_NAMES = [
-    (np.core if np.__version__ < "2" else np._core).multiarray.scalar,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "bool")),
-]
 
 
 class Embedding(nn.Module, ABC):
@@ -111,28 +104,8 @@ def find_weights(path: str | Path | None, name: str, entry: str) -> Path:
     return file
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from a published pickle without running what else it may hold."""
-    try:
-        with torch.serialization.safe_globals(NUMPY_NAMES):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a file of weights: {reason}") from error
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is not a file of weights, or holds more than weights") from error
-    return state.get("model", state)
-
-
 def fill(module: nn.Module, state: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict strictly; an error names the file and counts what doesn't fit."""
-    ours = {key: value.shape for key, value in module.state_dict().items()}
-    missing, extra = sorted(ours.keys() - state.keys()), sorted(state.keys() - ours.keys())
-    shapes = [key for key in ours.keys() & state.keys() if ours[key] != state[key].shape]
-    if missing or extra or shapes:
-        raise ValueError(
-            f"{source} doesn't fit {type(module).__name__}: {len(missing)} weights missing, "
-            f"{len(extra)} unknown, {len(shapes)} of another shape; "
-            f"the first is {(missing + extra + sorted(shapes))[0]}"
-        )
+    """Load a state dict strictly; ValueError names the file and what doesn't fit."""
+    if problem := mismatch(module.state_dict(), state):
+        raise ValueError(f"{source} doesn't fit {type(module).__name__}: {problem}")
     module.load_state_dict(state)

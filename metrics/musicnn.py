@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
+from codec.weights import read_state
 from metrics.embedding import Embedding, fill, find_weights
 from metrics.mel import slaney_filters
 
@@ -103,10 +102,7 @@ class Musicnn(Embedding):
         self.net = net or Network()
         if net is None:
             file = find_weights(path, FILE, "musicnn")
-            try:
-                state = load_file(file)
-            except SafetensorError as error:
-                raise ValueError(f"{file} is not a safetensors file: {error}") from error
+            state = read_state(file)
             counters = {k: v for k, v in self.net.state_dict().items() if v.dtype == torch.long}
             fill(self.net, counters | state, file)  # TensorFlow counts no batches
         filters = slaney_filters(self.sample_rate, FFT, BANDS, 0.0, self.sample_rate / 2)

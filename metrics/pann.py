@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from metrics.embedding import Embedding, fill, find_weights, load_state
+from codec.weights import read_state
+from metrics.embedding import Embedding, fill, find_weights
 from metrics.mel import slaney_filters
 
 WIDTHS = (1, 64, 128, 256, 512, 1024, 2048)
@@ -129,7 +130,7 @@ class PANN(Embedding):
         self.net = net or Cnn14(sample_rate, window, hop, fmax=highest)
         if net is None:
             file = find_weights(path, name, f"pann-{sample_rate // 1000}k")
-            fill(self.net, load_state(file), file)
+            fill(self.net, read_state(file), file)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def examples(self, audio: Tensor) -> Tensor:

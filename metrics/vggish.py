@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from metrics.embedding import Embedding, fill, find_weights, load_state
+from codec.weights import read_state
+from metrics.embedding import Embedding, fill, find_weights
 from metrics.mel import htk_filters
 
 FILE = "vggish-10086976.pth"
@@ -46,7 +47,7 @@ class VGGish(Embedding):
         self.net = net or network()
         if net is None:
             file = find_weights(path, FILE, "vggish")
-            fill(self.net, load_state(file), file)
+            fill(self.net, read_state(file), file)
         filters = htk_filters(self.sample_rate, FFT, 64, 125.0, 7500.0)
         self.register_buffer("filters", filters, persistent=False)
         window = torch.hann_window(FRAME, dtype=torch.float64).float()

@@ -19,7 +19,13 @@ OURS = {
 }
 ALLOWED = {
     "codec": {"codec", "datamodules.audio"},
-    "metrics": {"metrics", "datamodules.audio", "datamodules.cache"},
+    "metrics": {
+        "metrics",
+        "codec.base",
+        "codec.weights",
+        "datamodules.audio",
+        "datamodules.cache",
+    },
     "datamodules": {"datamodules", "codec.base"},
     "callbacks": {"callbacks", "metrics", "datamodules.audio"},
     "sedd": {"sedd", "codec", "datamodules.audio"},

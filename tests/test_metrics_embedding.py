@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from codec.weights import read_state
 from metrics import library
-from metrics.embedding import CHECKPOINTS, Embedding, levelled, load_state
+from metrics.embedding import CHECKPOINTS, Embedding, levelled
 from metrics.fad import create
 from metrics.logmel import LogMel
 from metrics.mel import slaney_filters
@@ -127,12 +128,12 @@ def test_missing_weights_name_the_command(tmp_path, monkeypatch):
 def test_published_pickles_load_and_others_are_refused(tmp_path):
     weights = {"w": torch.ones(2)}
     torch.save({"model": weights, "iteration": np.float64(3)}, tmp_path / "numbers.pth")
-    assert torch.equal(load_state(tmp_path / "numbers.pth")["w"], weights["w"])
+    assert torch.equal(read_state(tmp_path / "numbers.pth")["w"], weights["w"])
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(print))
     (tmp_path / "cut.pth").write_bytes((tmp_path / "numbers.pth").read_bytes()[:300])
     for name in ("evil.pth", "cut.pth"):
         with pytest.raises(ValueError, match=name):
-            load_state(tmp_path / name)
+            read_state(tmp_path / name)
     torch.save(weights, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="doesn't fit.*1 unknown"):
         create("vggish", str(tmp_path / "other.pth"))
