@@ -10,8 +10,9 @@ Two networks stand for the packages, both with their own attention, guidance and
   can't take its checkpoints. Nothing else differs: dropout is 0 here in all, and in all three the
   time embedding passes one linear layer twice.
 
-What ours does otherwise: attention through the fused kernel, guidance in one call of batch 2 and
-the contexts' keys and values once a window; the plug-in for guidance makes two calls.
+What ours does otherwise: attention through the fused kernel, guidance in one call of batch 2, and
+contexts normalised once a window, without keys and values of their own; the plug-in for guidance
+makes two calls.
 """
 
 import inspect

@@ -1,8 +1,8 @@
 """Jukebox Diffusion's U-Net over latents, from a-unet's parts.
 
 The parts that differ from a-unet's are here: ResNet blocks with a dilated first convolution, a
-second one of width 1 and dropout, and attention through the fused kernel, whose keys and values of
-the context are computed once for many calls.
+second one of width 1 and dropout, and attention through the fused kernel, over a context that is
+normalised once for many calls.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-KeysValues = list[tuple[Tensor, Tensor]]  # of each cross-attention, [B, heads, M, head features]
+Contexts = list[Tensor]  # as each cross-attention normalises it, [B, M, E]
 WIDE = 1536  # the longest context of the published models
 
 
@@ -39,7 +39,7 @@ class ResnetItem(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention [B, N, D] over its input, or over a context [B, M, E]; no positions."""
+    """Attention of [B, N, D] over itself; both norms read the same raw input; no positions."""
 
     def __init__(self, features: int, heads: int, head_features: int, context: int | None = None):
         super().__init__()
@@ -54,16 +54,29 @@ class Attention(nn.Module):
         """[B, N, heads * F] to [B, heads, N, F]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        keys, values = self.to_kv(self.norm_context(context)).chunk(2, dim=-1)
-        return self.split(keys), self.split(values)
-
-    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        # both norms read the same raw input where there is no context
-        keys, values = keys_values or self.keys_values(x)
+    def forward(self, x: Tensor) -> Tensor:
+        keys, values = self.to_kv(self.norm_context(x)).chunk(2, dim=-1)
         attended = F.scaled_dot_product_attention(
-            self.split(self.to_q(self.norm(x))), keys.to(x.dtype), values.to(x.dtype)
+            self.split(self.to_q(self.norm(x))), self.split(keys), self.split(values)
         )
+        return x + self.attention(attended.transpose(1, 2).flatten(2))
+
+
+class ContextAttention(Attention):
+    """Attention of [B, N, D] over a normalised context [B, M, E], which is long but narrow.
+
+    The weights that make keys and values go to the queries and to what is attended instead, by
+    q . (W c) = (W^T q) . c and sum a (W c) = W sum a c: so no keys and values are computed or kept.
+    """
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        to_keys, to_values = self.to_kv.weight.unflatten(0, (2, self.heads, -1))  # [heads, F, E]
+        queries = self.split(self.to_q(self.norm(x)))
+        queries = torch.einsum("bhnf,hfe->bhne", queries, to_keys)
+        seen = context.to(queries.dtype)[:, None].expand(-1, self.heads, -1, -1)
+        scale = to_keys.shape[1] ** -0.5  # the kernel's own would be E's
+        attended = F.scaled_dot_product_attention(queries, seen, seen, scale=scale)
+        attended = torch.einsum("bhne,hfe->bhnf", attended, to_values)
         return x + self.attention(attended.transpose(1, 2).flatten(2))
 
 
@@ -77,13 +90,13 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """The number-th cross-attention of the network reads the number-th keys and values."""
+    """The number-th cross-attention of the network reads the number-th normalised context."""
 
-    def __init__(self, attention: Attention, number: int):
+    def __init__(self, attention: ContextAttention, number: int):
         super().__init__()
         self.block, self.number = attention, number
 
-    def forward(self, x: Tensor, features: Tensor, contexts: KeysValues, *_: object) -> Tensor:
+    def forward(self, x: Tensor, features: Tensor, contexts: Contexts, *_: object) -> Tensor:
         return self.block(x, contexts[self.number])
 
 
@@ -142,9 +155,6 @@ class UNet(nn.Module):
         self.null = nn.Embedding(context_length, context_features)
         crossings: list[CrossAttention] = []  # in the order in which they are built
 
-        def attention(channels: int, context: int | None = None) -> Attention:
-            return Attention(channels, attention_heads, attention_features, context)
-
         def resnet(number: int) -> Callable[..., nn.Module]:
             def build(channels: int, **_: object) -> nn.Module:
                 item = ResnetItem(channels, resnet_groups, dilation_factor**number, dropout)
@@ -153,10 +163,14 @@ class UNet(nn.Module):
             return build
 
         def self_attention(channels: int, **_: object) -> nn.Module:
-            return Packed(SelfAttention(attention(channels)))
+            attention = Attention(channels, attention_heads, attention_features)
+            return Packed(SelfAttention(attention))
 
         def cross_attention(channels: int, **_: object) -> nn.Module:
-            item = CrossAttention(attention(channels, context_features), len(crossings))
+            attention = ContextAttention(
+                channels, attention_heads, attention_features, context_features
+            )
+            item = CrossAttention(attention, len(crossings))
             crossings.append(item)
             return Packed(item)
 
@@ -179,9 +193,9 @@ class UNet(nn.Module):
         )
         self._crossings = tuple(crossings)  # a tuple is not registered: their place is in the net
 
-    def prepare(self, context: Tensor) -> KeysValues:
+    def prepare(self, context: Tensor) -> Contexts:
         """Compute what depends on the context [B, M, E] alone, for any number of calls."""
-        return [item.block.keys_values(context) for item in self._crossings]
+        return [item.block.norm_context(context) for item in self._crossings]
 
     def null_context(self, context: Tensor) -> Tensor:
         """The learned embedding of no context, of the shape of a context [B, M, E]."""
@@ -192,7 +206,7 @@ class UNet(nn.Module):
             )
         return self.null.weight[:length].expand(len(context), -1, -1)
 
-    def forward(self, x: Tensor, t: Tensor, contexts: KeysValues) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, contexts: Contexts) -> Tensor:
         if x.shape[-1] % self.total_factor:
             raise ValueError(
                 f"the length must be a multiple of {self.total_factor}, got {x.shape[-1]}"
