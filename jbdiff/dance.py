@@ -60,7 +60,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.qkv_proj(self.norm(x)).unflatten(1, (3, self.num_heads, -1))
-        q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # [B, H, T, C / H], for the fused kernel
+        q, k, v = qkv.transpose(-1, -2).contiguous().unbind(1)  # for the fused kernel
         y = F.scaled_dot_product_attention(q, k, v)
         return x + self.out_proj(y.transpose(-1, -2).flatten(1, 2))
 
