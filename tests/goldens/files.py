@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
 
-import cli
+Loaded = TypeVar("Loaded")
 
 
-def through_file(state: dict[str, Tensor], build: Callable[[Path], nn.Module]) -> nn.Module:
-    """Save weights as a Lightning file without settings and load it as `sample` does."""
+def through_file(content: dict, load: Callable[[str], Loaded]) -> Loaded:
+    """Save a published file's content and load it by the path."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "published.ckpt"
-        torch.save({"epoch": 0, "state_dict": state}, path)
-        return cli.load_module(str(path), "cpu", build)
+        torch.save(content, path)
+        return load(str(path))

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+import cli
 from codec.jukebox import EMBEDDED
 from codec.vqvae import VQVAE
 from codec.weights import read_state
@@ -35,7 +36,9 @@ def build(case: Case, config: dict) -> UNet:
     if config["channels"] == PUBLISHED:
         state = {f"diffusion.{name}": value for name, value in case.fill_state().items()}
         state |= {f"vqvae.{name}": value for name, value in read_state(EMBEDDED).items()}
-        return through_file(state, partial(published_level, level=2)).net
+        build_level = partial(published_level, level=2)
+        load = partial(cli.load_module, accelerator="cpu", published=build_level)
+        return through_file({"epoch": 0, "state_dict": state}, load).net
     net = UNet(
         config["embedding_max_length"],
         config["resnet_dropout_rate"],

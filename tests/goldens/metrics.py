@@ -1,15 +1,18 @@
 """Check distances and embeddings against the goldens `frechet`, `vggish` and `pann_…`."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from metrics.fad import create
 from metrics.frechet import Gaussian, frechet
 from metrics.mel import htk_filters
 from metrics.pann import PANN, Cnn14
 from metrics.resample import resample
 from metrics.vggish import FFT, VGGish, network
+from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]
@@ -50,7 +53,8 @@ def gaussian(case: Case, side: str) -> Gaussian:
 
 @torch.no_grad()
 def check_vggish(golden: Golden) -> Rows:
-    model = VGGish(net=golden.case("network").fill(network()))
+    state = golden.case("network").fill(network()).state_dict()
+    model: VGGish = through_file(state, partial(create, "vggish"))
     for case in golden.cases.values():
         if "matrix" in case.outputs:
             filters = htk_filters(model.sample_rate, FFT, 64, 125.0, 7500.0)
@@ -79,7 +83,9 @@ def vggish_results(model: VGGish, case: Case) -> dict[str, Tensor]:
 def check_pann(golden: Golden) -> Rows:
     home = golden.case("network")
     net = home.fill(Cnn14(**home.config)).eval()
-    model = PANN(home.config["sample_rate"], net=net)
+    name = f"pann_{home.config['sample_rate'] // 1000}k"
+    model: PANN = through_file({"model": net.state_dict(), "iteration": 0}, partial(create, name))
+    net = model.net
     pooled = []
     for case in golden.cases.values():
         if not case.inputs:

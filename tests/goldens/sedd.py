@@ -1,6 +1,7 @@
 """Check SEDD against the golden numbers sedd_ddit and sedd_graph."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from sedd.ddit import DDiT
 from sedd.graph import Absorb, Graph, Uniform, first_clock
 from sedd.noise import Geometric, LogLinear, Noise
 from sedd.sampler import analytic_probs, denoise_probs, euler_probs, time_grid
+from sedd.weights import load_weights
+from tests.goldens.files import through_file
 from tests.goldens.format import STATE, Case, Golden
 
 GRAPHS = {"absorb": Absorb, "uniform": Uniform}
@@ -45,7 +48,10 @@ def check_ddit(golden: Golden) -> Result:
             assert sum(p.numel() for p in net.parameters()) == case.manifest["n_params"]
             yield case.name, STATE, 0.0
             continue
-        net = case.fill(_net(case.config))
+        filled, net = case.fill(_net(case.config)), _net(case.config)
+        shadow = [value.detach() for value in filled.parameters() if value.requires_grad]
+        content = {"model": net.state_dict(), "ema": {"shadow_params": shadow}, "step": 0}
+        through_file(content, partial(load_weights, net))
         x, sigma = case.input("indices"), case.input("sigma")
         with torch.no_grad():
             yield case.name, "sigma_map", case.compare("sigma_map", net.sigma_map(sigma))

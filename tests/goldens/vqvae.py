@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from codec.jukebox import JukeboxCodec
 from codec.vqvae import VQVAE, VQVAEConfig
 from codec.vqvae_codebook import CodebookEMA
 from codec.vqvae_loss import largest_errors, magnitude, norm, spectral_distance, waveform_distance
+from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]
@@ -15,7 +17,7 @@ SINGLE = (2048, 256, 1536)  # resolution of the plain spectral figures
 
 
 def build(case: Case) -> VQVAE:
-    """Build the network of a case and fill it by the rule."""
+    """Build the network of a case and fill it by the rule; OpenAI's through a file of theirs."""
     c = case.config
     config = VQVAEConfig(
         tuple(c["downs_t"]),
@@ -26,7 +28,12 @@ def build(case: Case) -> VQVAE:
         tuple(c["hvqvae_multipliers"]),
         c["dilation_growth_rate"],
     )
-    return case.fill(VQVAE(config)).eval()
+    net = case.fill(VQVAE(config)).eval()
+    if config != VQVAEConfig():
+        return net
+    content = {"model": net.state_dict(), "step": 0}
+    codec = through_file(content, lambda path: JukeboxCodec(2, path))
+    return codec.vqvae.requires_grad_(True)
 
 
 def check(golden: Golden) -> Rows:

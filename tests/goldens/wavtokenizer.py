@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from codec.wavtokenizer import Network, build, used
+from codec.wavtokenizer import Network, WavTokenizer
 from datamodules.audio import resample
+from tests.goldens.files import through_file
 from tests.goldens.format import STATE, Case, Golden
 
 Rows = Iterator[tuple[str, str, float]]
@@ -28,7 +29,7 @@ def check(golden: Golden) -> Rows:
 
 def check_network(case: Case) -> Rows:
     state = weights(case)
-    net: Network = build(used(state), case.name).eval()
+    net: Network = through_file({"state_dict": state}, WavTokenizer).net
     yield case.name, STATE, 0.0 if state.keys() == {key for key, *_ in case.state} else 1e9
     encoded = net.encoder(case.input("x")[:, None])
     yield case.name, "encoder", case.compare("encoder", encoded)
