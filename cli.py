@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningModule
 
     from codec.base import Codec
@@ -90,16 +91,52 @@ def mistake(message: str) -> int:
 
 
 def run(command: str, args: list[str]) -> None:
-    from jsonargparse import auto_cli
-
-    if command == "sample" and args[:1] == ["jbdiff"]:
-        return sample_jbdiff(args[1:])
-    if command == "sample" and args[:1] == ["dance"]:
-        return run_sample_dance(args[1:])
+    """Run a command that isn't Lightning's."""
+    if command == "sample":
+        return run_sample(args)
     if command == "fad":
-        return run_fad(args)
-    function = {"encode": encode, "export": export, "sample": sample}[command]
-    auto_cli(function, args=args, prog=f"cli.py {command}", exit_on_error=False)
+        from metrics.command import fad, spell_out
+
+        return run_function("fad", fad, spell_out(args))
+    run_function(command, {"encode": encode, "export": export}[command], args)
+
+
+def run_sample(args: list[str]) -> None:
+    """Sample from SEDD, or from what the first argument names."""
+    from callbacks.spectrogram import write_spectrogram
+
+    given = {"load": load_module, "picture": write_spectrogram}
+    if args[:1] == ["jbdiff"]:
+        return sample_jbdiff(args[1:], **given)
+    if args[:1] == ["dance"]:
+        from jbdiff.dance_command import sample_dance
+
+        return run_function("sample dance", sample_dance, args[1:], **given)
+    from sedd.command import sample
+
+    run_function("sample", sample, args, **given)
+
+
+def run_function(command: str, function: "Callable", args: list[str], **given: object) -> None:
+    """Call a function with the options of the command line, and with what is given."""
+    parser = option_parser(command)
+    parser.add_function_arguments(function, skip=set(given), as_positional=True)
+    function(**given, **parsed(parser, args))
+
+
+def option_parser(command: str) -> "ArgumentParser":
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=f"cli.py {command}", exit_on_error=False)
+    parser.add_argument("--config", action="config", help="settings in YAML or JSON")
+    return parser
+
+
+def parsed(parser: "ArgumentParser", args: list[str]) -> dict[str, object]:
+    """Give the options by name, classes among them as objects."""
+    options = parser.instantiate(parser.parse_args(args)).as_dict()
+    del options["config"]
+    return options
 
 
 def train(args: list[str]) -> None:
@@ -239,96 +276,14 @@ def export(checkpoint: str, out: str = "exported", half: bool = False) -> None:
     print(f"{after / 1e6:.2f} MB in {out}, {after / size:.0%} of the {size / 1e6:.2f} MB before")
 
 
-def sample(
-    checkpoint: str,
-    out: str = "samples",
-    seconds: float = 10.0,
-    count: int = 4,
-    sampler: str = "analytic",
-    steps: int = 128,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 4,
-    prompt: str | None = None,
-    regenerate: tuple[float, float] | None = None,
-    accelerator: str = "auto",
-) -> None:
-    """Generate audio from a checkpoint, to OUT/sample_0.wav and so on.
-
-    Args:
-        checkpoint: a checkpoint of fit, whose averaged weights are used, or what export wrote
-        out: the folder that gets the WAV files and their spectrograms
-        seconds: length of each file
-        count: how many files
-        sampler: analytic, euler or first_hitting (absorb only)
-        steps: the sampler's steps; for first_hitting at most this many network calls
-        temperature: below 1 keeps to likelier tokens
-        top_p: draw from the likeliest tokens that together have this probability
-        seed: the same seed gives the same audio
-        batch_size: how many files are generated at once
-        prompt: a music file to continue, or to repair with --regenerate
-        regenerate: start and end in seconds of the part of the prompt to make anew
-        accelerator: auto, cpu, gpu, …
-    """
-    from callbacks.spectrogram import write_spectrogram
-    from datamodules import audio
-    from sedd.generate import generate, plan
-    from sedd.module import SEDD
-
-    module = load_module(checkpoint, accelerator)
-    if not isinstance(module, SEDD):
-        kind = type(module).__name__
-        raise ValueError(
-            f"sample takes a SEDD checkpoint, this one is of {kind}: see sample jbdiff --help and "
-            "sample dance --help"
-        )
-    made = generate(
-        module, plan(module, seconds, prompt, regenerate),
-        count, batch_size, sampler, steps, temperature, top_p, seed,
-    )  # fmt: skip
-    for i, samples in enumerate(made):
-        path = Path(out) / f"sample_{i}.wav"
-        audio.write(path, samples, module.sample_rate)
-        write_spectrogram(path.with_suffix(".png"), samples, module.sample_rate)
-    print(f"{count} files, with their spectrograms, in {out}")
-
-
-def run_fad(args: list[str]) -> None:
-    """Compare folders of music: fad --help lists the options."""
-    from jsonargparse import auto_cli
-
-    from metrics.command import fad, spell_out
-
-    auto_cli(fad, args=spell_out(args), prog="cli.py fad", exit_on_error=False)
-
-
-def sample_jbdiff(args: list[str]) -> None:
+def sample_jbdiff(args: list[str], load: "Callable", picture: "Callable") -> None:
     """Make a song: sample jbdiff --config configs/song.yaml, --help lists the options."""
-    from jsonargparse import ArgumentParser
-
-    from callbacks.spectrogram import write_spectrogram
     from jbdiff.song import Song
     from jbdiff.song_work import make
 
-    parser = ArgumentParser(prog="cli.py sample jbdiff", exit_on_error=False)
-    parser.add_argument("--config", action="config", help="settings in YAML or JSON")
+    parser = option_parser("sample jbdiff")
     parser.add_class_arguments(Song)
-    options = parser.instantiate(parser.parse_args(args)).as_dict()
-    del options["config"]
-    make(Song(**options), load_module, write_spectrogram)
-
-
-def run_sample_dance(args: list[str]) -> None:
-    """Generate with Dance Diffusion: sample dance --help lists the options."""
-    from jsonargparse import ArgumentParser
-
-    from callbacks.spectrogram import write_spectrogram
-    from jbdiff.dance_command import sample_dance
-
-    parser = ArgumentParser(prog="cli.py sample dance", exit_on_error=False)
-    parser.add_function_arguments(sample_dance, skip={"load", "picture"}, as_positional=True)
-    sample_dance(load_module, write_spectrogram, **parser.parse_args(args).as_dict())
+    make(Song(**parsed(parser, args)), load, picture)
 
 
 def load_module(
@@ -342,7 +297,9 @@ def load_module(
     """
     import pickle
 
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.fabric import Fabric
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch import LightningModule
 
     import codec.wavtokenizer  # noqa: F401
     import jbdiff.dance_module  # noqa: F401 (only classes that are imported are made from a file)
@@ -354,10 +311,10 @@ def load_module(
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
     source = as_checkpoint(path) if path.is_dir() else path
-    trainer = Trainer(
-        accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+    try:
+        device = Fabric(accelerator=accelerator, devices=1).device
+    except (MisconfigurationException, RuntimeError) as error:
+        raise ValueError(f"accelerator {accelerator}: {error}") from error
     try:
         if published and path.is_file() and not holds_settings(path):
             module = published(path)
@@ -367,7 +324,7 @@ def load_module(
         raise ValueError(
             f"{path} can't be read as a checkpoint of fit ({type(error).__name__})"
         ) from error
-    return module.to(trainer.strategy.root_device).eval()
+    return module.to(device).eval()
 
 
 if __name__ == "__main__":
