@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from codec.base import Codec
 
-# Waiting threads sleep: where they spin, as is the default, another busy program slows torch several
+# Waiting threads sleep: where they spin, as is the default, another busy program slows torch many
 # times over. Set before torch is imported; on an idle machine it costs a few percent of training.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -100,7 +100,7 @@ def generate(
                     prompt=given,
                     keep=keep,
                     generator=generator,
-                    on_step=lambda _, total: bar.update(new / total),
+                    on_step=lambda _, of: bar.update(min(new / of, bar.total - bar.n)),
                 )
 
             tokens, keep = plan.tokens.expand(number, -1), plan.keep.expand(number, -1)
