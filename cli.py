@@ -265,17 +265,17 @@ def encode(
     job.finish()
 
 
-def export(checkpoint: str, out: str = "exported", half: bool = False) -> None:
+def export(checkpoint: str, out: str = "exported", bits: int = 32) -> None:
     """Write a checkpoint's averaged weights, settings and codec fingerprint to a folder.
 
     Args:
         checkpoint: a checkpoint of fit
         out: the folder that gets model.safetensors and config.json; sample takes it as a checkpoint
-        half: store float16, half the size
+        bits: store weights in 32, 16 or 8 bits
     """
     from codec.export import export as write
 
-    before, after = Path(checkpoint).expanduser(), write(checkpoint, out, half)
+    before, after = Path(checkpoint).expanduser(), write(checkpoint, out, bits)
     size = before.stat().st_size
     print(f"{after / 1e6:.2f} MB in {out}, {after / size:.0%} of the {size / 1e6:.2f} MB before")
 

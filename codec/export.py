@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codec.weights import WEIGHTS, read_content, read_state, unwrap, write_state
+from codec.weights import WEIGHTS, packed, read_content, read_state, unwrap, write_state
 
 CONFIG = "config.json"
 
@@ -17,12 +17,14 @@ def holds_settings(path: str | Path) -> bool:
     return "_class_path" in read_content(path).get("hyper_parameters", {})
 
 
-def export(checkpoint: str | Path, out: str | Path, half: bool = False) -> int:
+def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
     """Write a checkpoint of fit as `model.safetensors` and `config.json`; give their bytes.
 
-    `state_dict` holds the averaged weights where training averaged them. `half` stores them in
-    float16, which is half the size; they are float32 again once loaded.
+    `state_dict` holds the averaged weights where training averaged them. With 16 `bits` they are
+    stored in float16, with 8 in rows of integers with a scale; once loaded they are float32 again.
     """
+    if bits not in (8, 16, 32):
+        raise ValueError(f"weights are exported in 8, 16 or 32 bits, got {bits}")
     content = read_content(checkpoint)
     if "hyper_parameters" not in content:
         raise ValueError(f"{checkpoint} is no checkpoint of fit: it holds no settings of a model")
@@ -37,18 +39,18 @@ def export(checkpoint: str | Path, out: str | Path, half: bool = False) -> int:
         ) from error
     out = Path(out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
-    write(state, half, out / WEIGHTS)
+    write(state, bits, out / WEIGHTS)
     (out / CONFIG).write_text(text)
     return sum((out / name).stat().st_size for name in (WEIGHTS, CONFIG))
 
 
-def write(state: dict[str, Tensor], half: bool, path: Path) -> None:
-    """Write the weights, in float16 if asked and if they fit."""
-    if half:
+def write(state: dict[str, Tensor], bits: int, path: Path) -> None:
+    """Write the weights, in fewer bits if asked and if they fit."""
+    if bits == 16:
         state = {n: v.half() if v.is_floating_point() else v for n, v in state.items()}
         if bad := [name for name, value in state.items() if value.isinf().any()]:
-            raise ValueError(f"float16 is too narrow for {bad[0]}: export without --half")
-    write_state(state, path)
+            raise ValueError(f"float16 is too narrow for {bad[0]}: export with 32 bits")
+    write_state(packed(state) if bits == 8 else state, path)
 
 
 def as_checkpoint(folder: Path) -> io.BytesIO:

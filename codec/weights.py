@@ -25,6 +25,7 @@ ALLOWED = [
     (dict, "jukebox.hparams.Hyperparams"),
 ]
 WEIGHTS = "model.safetensors"  # in an exported folder
+SCALE = ":scale"  # ends the name of what an 8 bit weight's rows are multiplied by
 WAY_OUT = (
     "a file is read only if it holds weights and plain values; where you trust it, load it with "
     "its own software and save its state_dict alone"
@@ -39,7 +40,7 @@ def read_content(path: str | Path) -> dict:
         raise FileNotFoundError(f"no weights at {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return unpacked(load_file(path))
         with torch.serialization.safe_globals(ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -69,6 +70,27 @@ def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
     if not state or not all(isinstance(value, Tensor) for value in values):
         raise ValueError(f"{path} holds no state_dict: {WAY_OUT}")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Round matrices and kernels to 8 bits, beside a scale for each row; keep what is small."""
+    made = dict(state)
+    for name, value in state.items():
+        if value.is_floating_point() and value.dim() > 1:
+            rows = value.float().flatten(1)
+            scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-30) / 127
+            made[name] = (rows / scale).round().to(torch.int8).view(value.shape)
+            made[name + SCALE] = scale
+    return made
+
+
+def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give packed weights as float32; others pass."""
+    made = {name: value for name, value in state.items() if not name.endswith(SCALE)}
+    for name in made.keys() & {name.removesuffix(SCALE) for name in state.keys() - made.keys()}:
+        rows = made[name].float().flatten(1) * state[name + SCALE]
+        made[name] = rows.view(made[name].shape)
+    return made
 
 
 def write_state(state: dict[str, Tensor], path: Path) -> None:

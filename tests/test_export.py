@@ -133,16 +133,24 @@ def test_averages_that_do_not_fit_are_refused(tmp_path):
         load_weights(net(), tmp_path / "x.pth")
 
 
-def test_half_is_half_the_size_and_what_is_no_checkpoint_is_refused(tmp_path):
-    state = {"net.a": torch.randn(1000), "net.n": torch.tensor(3)}
+def test_fewer_bits_are_smaller_and_what_is_no_checkpoint_is_refused(tmp_path):
+    state = {"net.a": torch.randn(50, 7, 60) * torch.logspace(-3, 3, 50)[:, None, None]}
+    state |= {"net.b": torch.randn(9), "net.n": torch.tensor(3), "net.zero": torch.zeros(2, 2)}
     content = {"state_dict": state, "hyper_parameters": {"length": 3}, "codec_fingerprint": "abc"}
     torch.save(content, tmp_path / "x.ckpt")
-    full, half = (export(tmp_path / "x.ckpt", tmp_path / n, n == "half") for n in ("full", "half"))
-    assert half < 0.65 * full
-    torch.testing.assert_close(read_state(tmp_path / "full"), state)
+    full, half, eighth = (export(tmp_path / "x.ckpt", tmp_path / f"{n}", n) for n in (32, 16, 8))
+    assert half < 0.55 * full and eighth < 0.3 * full
+    torch.testing.assert_close(read_state(tmp_path / "32"), state)
+    rounded = read_state(tmp_path / "8")
+    rows = state["net.a"].abs().amax((1, 2), keepdim=True)
+    assert rounded.keys() == state.keys() and rounded["net.a"].dtype == torch.float32
+    assert ((rounded["net.a"] - state["net.a"]).abs() <= rows / 253).all()
+    assert all(torch.equal(rounded[name], state[name]) for name in ("net.b", "net.n", "net.zero"))
+    with pytest.raises(ValueError, match="in 8, 16 or 32 bits, got 4"):
+        export(tmp_path / "x.ckpt", tmp_path / "out", 4)
     torch.save({"state_dict": {"a": torch.full((3,), 1e6)}, "hyper_parameters": {}}, tmp_path / "y")
     with pytest.raises(ValueError, match="too narrow"):
-        export(tmp_path / "y", tmp_path / "out", half=True)
+        export(tmp_path / "y", tmp_path / "out", bits=16)
     torch.save({"state_dict": state}, tmp_path / "z")
     with pytest.raises(ValueError, match="no checkpoint of fit"):
         export(tmp_path / "z", tmp_path / "out")
