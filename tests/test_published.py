@@ -14,6 +14,8 @@ from codec.weights import read_state
 from datamodules import audio
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.unet import UNet
+from metrics.pann import Cnn14
+from metrics.vggish import network
 from sedd.ddit import DDiT
 from tests.test_wavtokenizer import small  # noqa: F401 (a fixture)
 
@@ -74,6 +76,15 @@ def place(command_line, music, tmp_path) -> Path:
     return tmp_path
 
 
+def constant(net: nn.Module) -> nn.Module:
+    """The full-size network with each weight one number, so that its file is small."""
+    with torch.device("meta"):
+        made = net()
+    state = {n: torch.tensor(0.01).expand(value.shape) for n, value in made.state_dict().items()}
+    made.load_state_dict(state, assign=True)
+    return made
+
+
 class Format:
     """A published format: a file's content, where its weights stand in it, the command for it."""
 
@@ -99,6 +110,19 @@ class Format:
             self.content = {"model": net.state_dict(), "step": 9, "ema": {"shadow_params": shadow}}
             self.command = [*fit, *SEDD, "--model.learning_rate=0"]
             self.name, self.ours = "vocab_embed.embedding", net.state_dict()
+        elif kind in ("vggish", "pann_16k"):
+            module = constant(network if kind == "vggish" else lambda: Cnn14(16000, 512, 160))
+            torch.manual_seed(0)  # a row of numbers for each weight keeps the file small
+            state = {
+                name: (torch.rand(v.shape[-1:]) / v[:1].numel() * 2).expand(v.shape).to(v.dtype)
+                if v.dim() > 1
+                else torch.rand(v.shape).to(v.dtype)
+                for name, v in module.state_dict().items()
+            }
+            self.content = state if kind == "vggish" else {"model": state, "iteration": 1}
+            self.command = ["fad", str(place / "music"), str(place / "music"), "--device=cpu"]
+            self.command += [f"--embedding={kind}", f"--path={self.path}"]
+            self.name, self.ours = next(n for n in state if n.endswith("bias")), None
         elif kind == "vqvae":
             self.content = {"model": other_codec(), "step": 5}
             self.command = [*encode, f"--codec_path={self.path}"]
@@ -116,7 +140,7 @@ class Format:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        return self.content.get("state_dict", self.content.get("model"))
+        return self.content.get("state_dict", self.content.get("model", self.content))
 
     def run(self) -> int:
         if not self.path.exists():
@@ -124,7 +148,7 @@ class Format:
         return cli.main(self.command)
 
 
-KINDS = ("level", "dance", "sedd", "vqvae", "wavtokenizer")
+KINDS = ("level", "dance", "sedd", "vqvae", "wavtokenizer", "vggish", "pann_16k")
 
 
 @pytest.fixture
@@ -135,6 +159,9 @@ def kind(request, small, place) -> Format:  # noqa: F811
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_a_published_file_is_used(kind, place, capsys):
     assert kind.run() == 0, capsys.readouterr().err
+    if kind.command[0] == "fad":
+        assert f'"embedding": "{kind.path.stem}' in capsys.readouterr().out
+        return
     if kind.ours is None:
         path, level = str(kind.path), 2
         codec = (
@@ -187,15 +214,6 @@ def test_training_says_that_a_file_holds_another_codec(small, place, capsys):  #
     kind.command.pop()  # the codec_path
     assert kind.run() == 0
     assert "was trained on the codec that it holds: add codec_path" in capsys.readouterr().err
-
-
-def constant(net: nn.Module) -> nn.Module:
-    """The full-size network with each weight one number, so that its file is small."""
-    with torch.device("meta"):
-        made = net()
-    state = {n: torch.tensor(0.01).expand(value.shape) for n, value in made.state_dict().items()}
-    made.load_state_dict(state, assign=True)
-    return made
 
 
 def test_a_song_is_made_with_a_published_level(place, capsys):
