@@ -55,6 +55,13 @@ def main(args: list[str] | None = None) -> int:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
         return mistake(f"{clear(str(error))}\n(MUSIC_TRACEBACK=1 shows where this came from)")
+    except ModuleNotFoundError as error:
+        if os.environ.get("MUSIC_TRACEBACK"):
+            raise
+        return mistake(
+            f"the package {error.name} isn't in this Python: pip install -r requirements.txt, or, "
+            "after make quickstart, source .venv/bin/activate"
+        )
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -86,6 +93,10 @@ def clear(message: str) -> str:
     parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
     parts = [part for part in parts if part and not part.startswith("Expected a <class")]
     where = start.split("Does not validate")[0].strip()
+    if not parts:
+        kinds = " ".join(start.partition("Subtypes:")[2].split())
+        value = reasons.partition("Given value:")[2].strip()
+        return f"{where} expected one of {kinds}, got {value}"
     return f"{where} {'; '.join(parts)}".strip()
 
 

@@ -19,7 +19,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
+try:
+    from tqdm import tqdm
+except ModuleNotFoundError:
+    sys.exit("error: tqdm isn't in this Python: pip install -r requirements.txt")
 
 from download_table import TABLE, Entry
 

@@ -90,7 +90,10 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+    reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    if reason.startswith("File does not exist"):  # said of a text file called .mp3 as well
+        return "its content is no audio of a known format"
+    return reason
 
 
 def read(

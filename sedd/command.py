@@ -47,7 +47,7 @@ def sample(
         seed: the same seed gives the same audio
         batch_size: how many files are generated at once
         prompt: a music file to continue, or to repair with --regenerate
-        regenerate: start and end in seconds of the part of the prompt to make anew
+        regenerate: start and end in seconds of the part of the prompt to make anew, '[4.0, 6.5]'
         accelerator: auto, cpu, gpu, …
     """
     module = load(checkpoint, accelerator)

@@ -67,6 +67,7 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["encode"], "required: audio"),
         (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
         (["sample", "/none.ckpt", "--nope=1"], "--nope"),
+        (["sample", "/none.ckpt", "--regenerate=4,6"], "expected one of [tuple[float, float]"),
         (["sample", "README.md"], "can't be read as a checkpoint of fit"),
     ],
 )
@@ -116,3 +117,15 @@ def test_help_is_readable(command):
         [sys.executable, "cli.py", *command, "--help"], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0 and "usage:" in result.stdout, result.stderr
+
+
+def test_without_the_packages_a_line_says_how_to_get_them(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    assert cli.main(["encode", "music"]) == 2
+    assert "pip install -r requirements.txt" in capsys.readouterr().err
+
+
+def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
+    (tmp_path / "a.mp3").write_text("no music")
+    assert cli.main(["encode", str(tmp_path), "--out", str(tmp_path / "o"), "--accelerator=cpu"])
+    assert "its content is no audio of a known format" in capsys.readouterr().err
