@@ -6,7 +6,9 @@ All lie in `<default_root_dir>/checkpoints`, whatever the logger numbers its run
 
 import logging
 import os
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -129,7 +131,7 @@ class StepCheckpoint(RunCheckpoint):
         if os.path.exists(self.last_model_path):
             rank_zero_info(
                 f"Stopped by {type(exception).__name__} at step {trainer.global_step}; "
-                f"resume with: fit ... --ckpt_path {self.last_model_path}"
+                f"resume with: {again(sys.argv[1:], self.last_model_path)}"
             )
 
     def _save_newest(self, trainer: Trainer) -> None:
@@ -158,3 +160,13 @@ class StepCheckpoint(RunCheckpoint):
                 shutil.copyfile(filepath, temporary)
             os.replace(temporary, linkpath)
         trainer.strategy.barrier()
+
+
+def again(args: list[str], checkpoint: str) -> str:
+    """Write the command line that goes on from a checkpoint, to be copied."""
+    kept = [
+        arg
+        for before, arg in zip(["", *args], args, strict=False)
+        if "--ckpt_path" not in (before, arg.split("=")[0])
+    ]
+    return shlex.join(["python", "cli.py", *kept, "--ckpt_path", checkpoint])

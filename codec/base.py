@@ -107,7 +107,10 @@ def mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], shown: i
 def check_checkpoint(module: nn.Module, codec: Codec, checkpoint: Mapping) -> None:
     """Refuse another model's weights, and another codec's tokens, with a ValueError."""
     if problem := mismatch(module.state_dict(), checkpoint["state_dict"]):
-        raise ValueError(f"the checkpoint holds another model than this one: {problem}")
+        raise ValueError(
+            f"the checkpoint holds another model than this one: {problem}; give the --config files "
+            "and options that it was made with"
+        )
     made, ours = checkpoint.get("codec_fingerprint"), codec.fingerprint
     if made != ours:
         raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from callbacks.checkpoint import AtomicCheckpointIO, BestCheckpoint, StepCheckpoint
+from callbacks.checkpoint import AtomicCheckpointIO, BestCheckpoint, StepCheckpoint, again
 from tests.callbacks_toy import At, Toy, fit
 
 ROOT = Path(__file__).parents[1]
@@ -173,3 +173,10 @@ def test_without_hard_links_last_is_a_copy(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     fit(tmp_path, [StepCheckpoint()], 2)
     assert torch.load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 2
+
+
+def test_the_line_that_goes_on_can_be_copied():
+    args = ["fit", "--config", "a.yaml", "--ckpt_path", "old", "--data.audio", "my music"]
+    line = "python cli.py fit --config a.yaml --data.audio 'my music' --ckpt_path last.ckpt"
+    assert again(args, "last.ckpt") == line
+    assert again(["fit", "--ckpt_path=old"], "x") == "python cli.py fit --ckpt_path x"
