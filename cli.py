@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningModule
+    from torch import Tensor
 
     from codec.base import Codec
 
@@ -118,11 +119,9 @@ def run(command: str, args: list[str]) -> None:
 
 def run_sample(args: list[str]) -> None:
     """Sample from SEDD, or from what the first argument names."""
-    from callbacks.spectrogram import write_spectrogram
-
-    given = {"load": load_module, "picture": write_spectrogram}
     if args[:1] == ["jbdiff"]:
-        return sample_jbdiff(args[1:], **given)
+        return sample_jbdiff(args[1:])
+    given = {"load": load_module, "save": save_samples}
     if args[:1] == ["dance"]:
         from jbdiff.dance_command import sample_dance
 
@@ -291,14 +290,29 @@ def export(checkpoint: str, out: str = "exported", bits: int = 32) -> None:
     print(f"{after / 1e6:.2f} MB in {out}, {after / size:.0%} of the {size / 1e6:.2f} MB before")
 
 
-def sample_jbdiff(args: list[str], load: "Callable", picture: "Callable") -> None:
+def save_samples(out: str, made: "Iterable[Tensor]", sample_rate: int) -> None:
+    """Write audio [C, T], one after another, and its spectrograms to a folder."""
+    from callbacks.spectrogram import write_spectrogram
+    from datamodules import audio
+
+    count = 0
+    for samples in made:
+        path = Path(out) / f"sample_{count}.wav"
+        audio.write(path, samples, sample_rate)
+        write_spectrogram(path.with_suffix(".png"), samples, sample_rate)
+        count += 1
+    print(f"{count} files, with their spectrograms, in {out}")
+
+
+def sample_jbdiff(args: list[str]) -> None:
     """Make a song: sample jbdiff --config configs/song.yaml, --help lists the options."""
+    from callbacks.spectrogram import write_spectrogram
     from jbdiff.song import Song
     from jbdiff.song_work import make
 
     parser = option_parser("sample jbdiff")
     parser.add_class_arguments(Song)
-    make(Song(**parsed(parser, args)), load, picture)
+    make(Song(**parsed(parser, args)), load_module, write_spectrogram)
 
 
 def load_module(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from codec.base import Codec, mismatch
 from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
-from codec.weights import read_state
+from codec.weights import read_state, under
 
 EMBEDDED = Path(__file__).with_name("embedded.safetensors")
 
@@ -81,8 +81,7 @@ def load_weights(vqvae: VQVAE, path: Path) -> None:
             f"no codec weights at {path}: the path is that of OpenAI's vqvae.pth.tar, or left out"
         )
     state = read_state(path)
-    if any(name.startswith("vqvae.") for name in state):  # a checkpoint of VQVAEModule
-        state = {n.removeprefix("vqvae."): v for n, v in state.items() if n.startswith("vqvae.")}
+    state = under(state, "vqvae.") or state  # a checkpoint of VQVAEModule, or a published level
     if problem := mismatch(vqvae.state_dict(), state):
         raise ValueError(f"{path} does not hold this VQ-VAE: {problem}")
     vqvae.load_state_dict({name: value.float() for name, value in state.items()})

@@ -72,6 +72,11 @@ def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
+def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Give what stands under a prefix, without it."""
+    return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+
+
 def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Round matrices and kernels to 8 bits, beside a scale for each row; keep what is small."""
     made = dict(state)

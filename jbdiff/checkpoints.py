@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.base import mismatch
-from codec.weights import read_state
+from codec.weights import read_state, under
 
 CODEC = "vqvae."
 ALIASES = ("diffusion.net.", "sampler.net.")  # the same weights under other names
@@ -17,7 +17,7 @@ NAMES = (
     ("blocks.2.blocks.1.", "net."),
 )
 TWICE = "blocks.1.blocks.1."  # the time layer that is applied a second time
-DANCE = ("diffusion_ema.", "diffusion.")  # the average first; ours saves it under the second
+AVERAGE, OURS = "diffusion_ema.", "diffusion."  # of Dance; ours holds the average as its own
 
 
 def published_unet(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -56,18 +56,15 @@ def load_unet(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
 
 def holds_other_codec(state: dict[str, Tensor], vqvae: nn.Module) -> bool:
     """Say whether a published level's file holds another codec than this one."""
-    theirs = {n.removeprefix(CODEC): v for n, v in state.items() if n.startswith(CODEC)}
     ours = vqvae.state_dict()
-    return any(name in ours and not torch.equal(ours[name], v) for name, v in theirs.items())
+    theirs = under(state, CODEC).items()
+    return any(name in ours and not torch.equal(ours[name], value) for name, value in theirs)
 
 
 def dance_state(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a Dance Diffusion network, averaged ones where there are any."""
     state = read_state(path)
-    for prefix in DANCE:
-        if part := {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}:
-            return part
-    return state
+    return under(state, AVERAGE) or under(state, OURS) or state
 
 
 def load_dance(net: nn.Module, path: str | Path) -> None:

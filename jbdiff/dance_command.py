@@ -1,10 +1,9 @@
 """`cli.py sample dance`: audio from Dance Diffusion alone, from nothing or from a file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -16,12 +15,12 @@ from jbdiff.dance_module import Dance
 from jbdiff.published import published_dance
 from jbdiff.song_work import Load
 
-Picture = Callable[[Path, Tensor, int], np.ndarray]
+Save = Callable[[str, Iterable[Tensor], int], None]
 
 
 def sample_dance(
     load: Load,
-    picture: Picture,
+    save: Save,
     checkpoint: str,
     out: str = "samples",
     seconds: float | None = None,
@@ -39,7 +38,7 @@ def sample_dance(
 
     Args:
         load: rebuilds a model from a checkpoint
-        picture: draws a spectrogram
+        save: writes audio [C, T] of a rate to a folder, one after another
         checkpoint: a checkpoint of fit, what export wrote, or a published file
         out: the folder that gets the WAV files and their spectrograms
         seconds: length of each file; the default is the initial audio's, or the model's window
@@ -72,11 +71,7 @@ def sample_dance(
     made = generate(
         module, seconds, count, sampler, steps, seed, batch_size, init_audio, init_strength
     )
-    for i, samples in enumerate(made):
-        path = Path(out) / f"sample_{i}.wav"
-        audio.write(path, samples, module.sample_rate)
-        picture(path.with_suffix(".png"), samples, module.sample_rate)
-    print(f"{count} files, with their spectrograms, in {out}")
+    save(out, made, module.sample_rate)
 
 
 def build(path: Path, sample_rate: int | None) -> Dance:

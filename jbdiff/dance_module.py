@@ -7,7 +7,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from codec.base import Window, mismatch, mono
-from jbdiff.checkpoints import load_dance
+from codec.weights import under
+from jbdiff.checkpoints import AVERAGE, OURS, load_dance
 from jbdiff.crash import crash, refine, sampler_named, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.vdiffusion import OnStep, ignore_step, v_loss
@@ -129,12 +130,9 @@ class Dance(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Take the average of a published file, and refuse another model's weights."""
-        average = {
-            f"diffusion.{name.removeprefix('diffusion_ema.')}": value
-            for name, value in checkpoint["state_dict"].items()
-            if name.startswith("diffusion_ema.")
-        }
-        checkpoint["state_dict"] = average or checkpoint["state_dict"]
+        average = under(checkpoint["state_dict"], AVERAGE)
+        named = {f"{OURS}{name}": value for name, value in average.items()}
+        checkpoint["state_dict"] = named or checkpoint["state_dict"]
         if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
             raise ValueError(f"the checkpoint holds another model than this one: {problem}")
 

@@ -1,22 +1,19 @@
 """`cli.py sample`: audio from SEDD, from nothing, after a prompt or inside one."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
-import numpy as np
 from torch import Tensor, nn
 
-from datamodules import audio
 from sedd.generate import generate, plan
 from sedd.module import SEDD
 
 Load = Callable[[str, str], nn.Module]  # a checkpoint and an accelerator to a model on it
-Picture = Callable[[Path, Tensor, int], np.ndarray]
+Save = Callable[[str, Iterable[Tensor], int], None]
 
 
 def sample(
     load: Load,
-    picture: Picture,
+    save: Save,
     checkpoint: str,
     out: str = "samples",
     seconds: float = 10.0,
@@ -35,7 +32,7 @@ def sample(
 
     Args:
         load: rebuilds a model from a checkpoint
-        picture: draws a spectrogram
+        save: writes audio [C, T] of a rate to a folder, one after another
         checkpoint: a checkpoint of fit, whose averaged weights are used, or what export wrote
         out: the folder that gets the WAV files and their spectrograms
         seconds: length of each file
@@ -61,8 +58,4 @@ def sample(
         module, plan(module, seconds, prompt, regenerate),
         count, batch_size, sampler, steps, temperature, top_p, seed,
     )  # fmt: skip
-    for i, samples in enumerate(made):
-        path = Path(out) / f"sample_{i}.wav"
-        audio.write(path, samples, module.sample_rate)
-        picture(path.with_suffix(".png"), samples, module.sample_rate)
-    print(f"{count} files, with their spectrograms, in {out}")
+    save(out, made, module.sample_rate)

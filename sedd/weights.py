@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from codec.base import mismatch
-from codec.weights import read_content, unwrap
+from codec.weights import read_content, under, unwrap
 
 log = logging.getLogger(__name__)
 TOKENS = ("vocab_embed.embedding", "output_layer.linear.weight", "output_layer.linear.bias")
@@ -21,8 +21,7 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     """
     content = read_content(path)
     state = unwrap(content, path)
-    if any(name.startswith("net.") for name in state):
-        state = {n.removeprefix("net."): v for n, v in state.items() if n.startswith("net.")}
+    state = under(state, "net.") or state
     ours = net.state_dict()
     own = ours_of_tokens(ours, state)
     if problem := mismatch(ours, state | own):
