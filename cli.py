@@ -32,8 +32,11 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   sample jbdiff    make a song with a model of each level: --config configs/song.yaml
   sample dance     generate audio with Dance Diffusion alone
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
+
+MUSIC_TRACEBACK=1 in the environment shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
+COMMANDS = (*TRAINER, "encode", "export", "sample", "fad")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -43,19 +46,19 @@ def main(args: list[str] | None = None) -> int:
         print(USAGE)
         return 0 if args else 2
     command = args[0]
-    if command not in (*TRAINER, "encode", "export", "sample", "fad"):
+    if command not in COMMANDS:
         return mistake(f"unknown command {command!r}\n{USAGE}")
     report_events()
     from argparse import ArgumentError
 
     try:
-        train(args) if command in TRAINER else run(command, args[1:])
+        run(command, args)
     except ArgumentError as error:
         return mistake(f"{clear(str(error))}\n(cli.py {command} --help lists the options)")
     except (ValueError, OSError) as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
-        return mistake(f"{clear(str(error))}\n(MUSIC_TRACEBACK=1 shows where this came from)")
+        return mistake(clear(str(error)))
     except ModuleNotFoundError as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
@@ -70,7 +73,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def report_events() -> None:
-    """Print what our packages log; leave out Lightning's tips and a warning about its own code."""
+    """Print what our packages log; leave out Lightning's tips and what means nothing here."""
     handler = logging.StreamHandler()
     for name in ("codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"):
         logger = logging.getLogger(name)
@@ -78,7 +81,8 @@ def report_events() -> None:
         logger.setLevel(logging.INFO)
     rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
-    warnings.filterwarnings("ignore", message=".*LeafSpec")
+    for message in (".*LeafSpec", "Checkpoint directory .* exists and is not empty"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def clear(message: str) -> str:
@@ -107,14 +111,17 @@ def mistake(message: str) -> int:
 
 
 def run(command: str, args: list[str]) -> None:
-    """Run a command that isn't Lightning's."""
+    if command in TRAINER:
+        from lightning_cli import train
+
+        return train(args)
     if command == "sample":
-        return run_sample(args)
+        return run_sample(args[1:])
     if command == "fad":
         from metrics.command import fad, spell_out
 
-        return run_function("fad", fad, spell_out(args))
-    run_function(command, {"encode": encode, "export": export}[command], args)
+        return run_function("fad", fad, spell_out(args[1:]))
+    run_function(command, {"encode": encode, "export": export}[command], args[1:])
 
 
 def run_sample(args: list[str]) -> None:
@@ -151,76 +158,6 @@ def parsed(parser: "ArgumentParser", args: list[str]) -> dict[str, object]:
     options = parser.instantiate(parser.parse_args(args)).as_dict()
     del options["config"]
     return options
-
-
-def train(args: list[str]) -> None:
-    """Run LightningCLI in subclass mode; the model and the data come from --config."""
-    args = arranged(args)
-    if not {"-h", "--help", "--print_config"} & set(args):
-        if not any(arg.split("=")[0] in ("--config", "-c", "--model") for arg in args):
-            raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
-        go_offline_without_account()
-        if args[0] != "fit" and not any(arg.split("=")[0] == "--ckpt_path" for arg in args):
-            print(f"{args[0]}: no --ckpt_path given, this is the model before any training")
-    sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch import LightningDataModule, LightningModule
-    from lightning.pytorch.cli import LightningCLI
-
-    from callbacks.randomness import BatchSeed
-
-    class CommandLine(LightningCLI):
-        def _parse_ckpt_path(self) -> None:
-            """Leave the settings as given: a checkpoint of another model is a mistake to report."""
-
-    try:
-        CommandLine(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            save_config_kwargs={"overwrite": True},
-            # our samplers already give each process its share
-            trainer_defaults={
-                "use_distributed_sampler": False,
-                "default_root_dir": "runs",
-                "callbacks": BatchSeed(),
-            },
-            parser_kwargs={"exit_on_error": False}
-            | dict.fromkeys(TRAINER, {"exit_on_error": False}),
-        )
-    except MisconfigurationException as error:  # no such accelerator, devices or strategy
-        raise ValueError(str(error)) from error
-
-
-def arranged(args: list[str]) -> list[str]:
-    """Put --config FILE before the options that change it, wherever it stands.
-
-    configs/jbdiff.yaml is the config where a level is given and neither a config nor a model.
-    """
-    configs, options, rest = [], [], iter(args[1:])
-    for arg in rest:
-        name, _, value = arg.partition("=")
-        if name in ("--config", "-c"):
-            configs += ["--config", value or next(rest, "")]
-        else:
-            options.append(arg)
-    names = {option.split("=")[0] for option in options}
-    if not configs and "--model" not in names and "--model.jb_level" in names:
-        configs = ["--config", str(Path(__file__).parent / "configs" / "jbdiff.yaml")]
-    return [args[0], *configs, *options]
-
-
-def go_offline_without_account() -> None:
-    """Keep wandb from asking for an account: without one, runs are kept on disk."""
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    known = os.environ.get("WANDB_API_KEY") or (
-        netrc.is_file() and "wandb" in netrc.read_text(errors="ignore")
-    )
-    if not known and "WANDB_MODE" not in os.environ:
-        os.environ["WANDB_MODE"] = "offline"
-        print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
 
 
 def encode(
@@ -291,17 +228,21 @@ def export(checkpoint: str, out: str = "exported", bits: int = 32) -> None:
 
 
 def save_samples(out: str, made: "Iterable[Tensor]", sample_rate: int) -> None:
-    """Write audio [C, T], one after another, and its spectrograms to a folder."""
+    """Write audio [C, T], one after another, and its spectrograms to a folder.
+
+    They are numbered on from what lies there, which is kept.
+    """
     from callbacks.spectrogram import write_spectrogram
     from datamodules import audio
 
-    count = 0
+    written, number = [], 0
     for samples in made:
-        path = Path(out) / f"sample_{count}.wav"
+        while (path := Path(out) / f"sample_{number}.wav").exists():
+            number += 1
         audio.write(path, samples, sample_rate)
         write_spectrogram(path.with_suffix(".png"), samples, sample_rate)
-        count += 1
-    print(f"{count} files, with their spectrograms, in {out}")
+        written.append(path.name)
+    print(f"{', '.join(written)} and their spectrograms are in {out}")
 
 
 def sample_jbdiff(args: list[str]) -> None:
@@ -324,8 +265,6 @@ def load_module(
 
     `published` builds it around a file that holds weights and no settings.
     """
-    import pickle
-
     from lightning.fabric import Fabric
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import LightningModule
@@ -339,20 +278,24 @@ def load_module(
     path = Path(checkpoint).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    source = as_checkpoint(path) if path.is_dir() else path
+    exported = path.is_dir()
+    source = as_checkpoint(path) if exported else path
+    settings = exported or holds_settings(path)
+    if not settings and not published:
+        raise ValueError(
+            f"{path} holds weights and no settings: sample takes a checkpoint of fit or the folder "
+            "that export wrote"
+        )
     try:
         device = Fabric(accelerator=accelerator, devices=1).device
     except (MisconfigurationException, RuntimeError) as error:
         raise ValueError(f"accelerator {accelerator}: {error}") from error
+    if not settings:
+        return published(path).to(device).eval()
     try:
-        if published and path.is_file() and not holds_settings(path):
-            module = published(path)
-        else:
-            module = LightningModule.load_from_checkpoint(source, map_location="cpu")
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} can't be read as a checkpoint of fit ({type(error).__name__})"
-        ) from error
+        module = LightningModule.load_from_checkpoint(source, map_location="cpu")
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} doesn't fit the settings it holds: {error}") from error
     return module.to(device).eval()
 
 

@@ -1,10 +1,12 @@
 """Train a small SEDD on the embedded demo music and generate with it, in a few minutes on a CPU."""
 
 import sys
+from pathlib import Path
 
 from cli import main
 
 ROOT = "runs/quickstart"
+LAST = Path(ROOT, "checkpoints", "last.ckpt")
 FIT = [
     "fit",
     *("--config", "configs/sedd_absorb.yaml"),
@@ -17,9 +19,20 @@ SAMPLE = [
     *("--count", "2", "--seconds", "5", "--steps", "48"),
 ]
 
-if __name__ == "__main__":
-    status = main(FIT) or main(SAMPLE)
+
+def quickstart() -> int:
+    """Train, or go on with what was trained, and sample; return the exit status."""
+    fit = FIT
+    if LAST.is_file():
+        print(f"Going on with the model in {ROOT}; remove that folder to train anew.")
+        fit = [*FIT, "--ckpt_path", str(LAST)]
+    status = main(fit) or main(SAMPLE)
     if status == 0:
         print(f"Demos are in {ROOT}/demos, checkpoints in {ROOT}/checkpoints, ", end="")
         print(f"generated audio in {ROOT}/samples.")
-    sys.exit(status)
+        print("After so few steps it is noise in the music's colour: the README goes on from here.")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(quickstart())

@@ -101,6 +101,15 @@ class StepCheckpoint(RunCheckpoint):
         super().setup(trainer, pl_module, stage)
         self._training = False
 
+    def _find_last_checkpoints(self, trainer: Trainer) -> set[str]:
+        found = super()._find_last_checkpoints(trainer)
+        if not found:
+            raise FileNotFoundError(
+                f"there is no last.ckpt in {self.dirpath}: give the run's "
+                "--trainer.default_root_dir, or leave --ckpt_path out"
+            )
+        return found
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self._training = True

@@ -14,7 +14,7 @@ CONFIG = "config.json"
 
 def holds_settings(path: str | Path) -> bool:
     """Say whether a file of weights is a checkpoint of fit, from which a model can be rebuilt."""
-    return "_class_path" in read_content(path).get("hyper_parameters", {})
+    return "_class_path" in read_content(path, in_place=True).get("hyper_parameters", {})
 
 
 def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
@@ -57,7 +57,9 @@ def as_checkpoint(folder: Path) -> io.BytesIO:
     """Give an exported folder the form that `load_from_checkpoint` reads."""
     path = folder / CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no exported model: it has no {CONFIG}")
+        found = sorted(folder.glob("*.ckpt")) or sorted(folder.glob("checkpoints/*.ckpt"))
+        hint = f"; give one of its checkpoints, such as {found[-1]}" if found else ""
+        raise FileNotFoundError(f"{folder} is no exported model: it has no {CONFIG}{hint}")
     try:
         config = json.loads(path.read_text())
     except ValueError as error:

@@ -4,6 +4,7 @@ import collections
 import os
 import pathlib
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,12 @@ WAY_OUT = (
 )
 
 
-def read_content(path: str | Path) -> dict:
-    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole, or an exported folder's."""
+def read_content(path: str | Path, in_place: bool = False) -> dict:
+    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole, or an exported folder's.
+
+    `in_place` leaves tensors in the file until they're used, to look at what else there is.
+    Raises ValueError for what is no such file, or would run code.
+    """
     path = Path(path).expanduser()
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
@@ -41,8 +46,11 @@ def read_content(path: str | Path) -> dict:
     try:
         if path.suffix == ".safetensors":
             return unpacked(load_file(path))
+        zipped = has_magic(path)
         with torch.serialization.safe_globals(ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=in_place and zipped
+            )
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
         reason = reason.strip().removeprefix("WeightsUnpickler error: ").split(" was not")[0]
@@ -50,12 +58,23 @@ def read_content(path: str | Path) -> dict:
             f"{path} is refused: it is no checkpoint, or loading it would run code from it"
             f"{f' ({reason})' if reason else ''}; {WAY_OUT}"
         ) from error
-    except (RuntimeError, EOFError, SafetensorError, KeyError, UnicodeDecodeError) as error:
-        reason = (str(error).splitlines() or ["it is empty"])[0]
+    except (RuntimeError, EOFError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["it ends too early"])[0].split(". ")[0]
         raise ValueError(f"{path} can't be read as a checkpoint: {reason}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not the weights of a model")
     return content
+
+
+def has_magic(path: Path) -> bool:
+    """Say whether a file begins as torch's zip archives do; ValueError unless as its pickles do."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:1] != b"\x80" and start != b"PK\x03\x04":
+        raise ValueError("torch.save didn't write it" if start else "it is empty")
+    if start[:2] == b"PK" and not zipfile.is_zipfile(path):  # the archive's list is at its end
+        raise ValueError("it is cut short, copy or download it again")
+    return start[:2] == b"PK"
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:

@@ -35,11 +35,11 @@ def test_keep_none_leaves_only_last(tmp_path):
 
 
 def test_last_is_found_across_versioned_log_folders(tmp_path):
-    for max_steps in (3, 6, 9):
+    with pytest.raises(FileNotFoundError, match="no last.ckpt in"):
+        fit(tmp_path, [StepCheckpoint()], 3, ckpt_path="last")
+    for path, max_steps in ((None, 3), ("last", 6), ("last", 9)):
         logger = CSVLogger(tmp_path)  # a new version_N each time
-        module = fit(
-            tmp_path, [StepCheckpoint()], max_steps, ckpt_path="last", logger=logger
-        )  # the first time there is none, and that is no error
+        module = fit(tmp_path, [StepCheckpoint()], max_steps, ckpt_path=path, logger=logger)
         assert len(module.trajectory) == 3
     assert names(tmp_path) == ["last.ckpt", "step_00000009.ckpt"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import cli
+import quickstart
 from codec.jukebox import JukeboxCodec
 from datamodules.tokens import Header, TokenStore
 
@@ -68,7 +69,11 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
         (["sample", "/none.ckpt", "--nope=1"], "--nope"),
         (["sample", "/none.ckpt", "--regenerate=4,6"], "expected one of [tuple[float, float]"),
-        (["sample", "README.md"], "can't be read as a checkpoint of fit"),
+        (["sample", "README.md"], "README.md can't be read as a checkpoint"),
+        (["sample", "tests"], "tests is no exported model"),
+        (["fit", *QUICK, "--ckpt_path=README.md"], "README.md can't be read as a checkpoint"),
+        (["fit", *QUICK, "--ckpt_path=tests"], "tests is a folder: --ckpt_path takes a file"),
+        (["fit", *QUICK, "--ckpt_path=codec/embedded.safetensors"], "--model.init_from codec/emb"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(args, message, capsys):
@@ -102,9 +107,10 @@ def test_encode_sample_and_the_checkpoint_of_another_model(music, tmp_path, caps
     assert cli.main([*fit, *SMALL]) == 0
     last = str(tmp_path / "checkpoints" / "last.ckpt")
     options = ["--out", str(tmp_path / "out"), "--seconds=0.2", "--count=2", "--steps=2"]
-    assert cli.main(["sample", last, *options, "--accelerator=cpu"]) == 0
-    assert len(list((tmp_path / "out").glob("*.wav"))) == 2
-    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+    for count in (2, 4):  # the second call's are numbered on from the first one's
+        assert cli.main(["sample", last, *options, "--accelerator=cpu"]) == 0
+        assert len(list((tmp_path / "out").glob("*.wav"))) == count
+        assert len(list((tmp_path / "out").glob("*.png"))) == count
     assert cli.main(["predict", *fit[1:], *SMALL, "--ckpt_path", last]) == 0
     assert list((tmp_path / "predictions").glob("batch_0000/sample_*.wav"))
     assert cli.main([*fit, "--ckpt_path", last]) == 2  # another size of network
@@ -129,3 +135,25 @@ def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
     (tmp_path / "a.mp3").write_text("no music")
     assert cli.main(["encode", str(tmp_path), "--out", str(tmp_path / "o"), "--accelerator=cpu"])
     assert "its content is no audio of a known format" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF0000WAVE", b"text", b"PK\x03\x04" + bytes(99), b"\x80\x02" + bytes(99)]
+)
+def test_any_file_given_as_a_checkpoint_is_refused_in_a_line(content, tmp_path, capsys):
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(content)
+    for command in (["fit", *QUICK, "--ckpt_path"], ["sample"], ["sample", "dance"], ["export"]):
+        assert cli.main([*command, str(path)]) == 2
+        error = capsys.readouterr().err
+        assert f"error: {path} " in error and "Traceback" not in error
+
+
+def test_quickstart_goes_on_with_what_it_has_trained(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(quickstart, "main", lambda args: calls.append(args) or 0)
+    monkeypatch.setattr(quickstart, "LAST", tmp_path / "last.ckpt")
+    quickstart.quickstart()
+    quickstart.LAST.touch()
+    quickstart.quickstart()
+    assert [("--ckpt_path" in args) for args in calls] == [False, False, True, False]

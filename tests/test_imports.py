@@ -14,6 +14,7 @@ OURS = {
     "callbacks",
     "metrics",
     "cli",
+    "lightning_cli",
     "benchmarks",
     "tests",
 }

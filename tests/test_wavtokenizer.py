@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ from torch import nn
 from codec import wavtokenizer, wavtokenizer_decoder, wavtokenizer_encoder
 from codec.wavtokenizer import CODES, Network, WavTokenizer, main, shrink
 from codec.weights import read_state
+from tests.malicious import Malicious
 
 
 @pytest.fixture
@@ -134,16 +133,11 @@ def test_what_does_not_fit_is_named(state, tmp_path, change, message):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-class Malicious:
-    def __reduce__(self):
-        return os.mkdir, (os.environ["TRAP"],)
-
-
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_a_pickle_with_code_is_refused(tmp_path, monkeypatch, wrapped):
-    monkeypatch.setenv("TRAP", str(tmp_path / "trap"))
-    content = {"state_dict": {"a": torch.zeros(1)}, "hyper_parameters": Malicious()}
-    torch.save(content if wrapped else Malicious(), tmp_path / "bad.ckpt")
+def test_a_pickle_with_code_is_refused(tmp_path, wrapped):
+    trap = Malicious(tmp_path / "trap")
+    content = {"state_dict": {"a": torch.zeros(1)}, "hyper_parameters": trap}
+    torch.save(content if wrapped else trap, tmp_path / "bad.ckpt")
     with pytest.raises(ValueError, match="refused.*mkdir.*save its state_dict alone"):
         read_state(tmp_path / "bad.ckpt")
     assert not (tmp_path / "trap").exists()

@@ -1,0 +1,112 @@
+"""fit, validate, test and predict: LightningCLI in subclass mode, with what users expect around it.
+
+A model and data come from --config, and each run has its folder, `default_root_dir`, to itself.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
+
+from callbacks.randomness import BatchSeed
+from callbacks.run_folder import RunFolder
+from codec.weights import read_content
+
+ROOT = Path(__file__).parent
+COMMANDS = ("fit", "validate", "test", "predict")
+
+
+class CommandLine(LightningCLI):
+    def _parse_ckpt_path(self) -> None:
+        """Look at the checkpoint before music is encoded; the settings stay as they are given."""
+        path = self.config[self.config.subcommand].ckpt_path
+        if path and "://" not in path and path not in ("last", "best", "hpc"):
+            check_resumable(path)
+
+    def before_instantiate_classes(self) -> None:
+        """Let wandb keep its files in the run's folder, too."""
+        trainer = self._get(self.config, "trainer")
+        loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
+        for logger in loggers:
+            if logger and logger is not True and logger.class_path.endswith("WandbLogger"):
+                go_offline_without_account()
+                if logger.init_args.save_dir == ".":
+                    logger.init_args.save_dir = trainer.default_root_dir
+
+    def before_fit(self) -> None:
+        resumed = self._get(self.config, "ckpt_path")
+        self.trainer.callbacks.insert(0, RunFolder(resumed))
+
+
+def train(args: list[str]) -> None:
+    """Run one of Lightning's commands, args[0]; raise ValueError or OSError for a mistake."""
+    args = arranged(args)
+    if not {"-h", "--help", "--print_config"} & set(args):
+        if not any(arg.split("=")[0] in ("--config", "-c", "--model") for arg in args):
+            raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
+        if args[0] != "fit" and not any(arg.split("=")[0] == "--ckpt_path" for arg in args):
+            print(f"{args[0]}: no --ckpt_path given, this is the model before any training")
+    sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
+    try:
+        CommandLine(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            # our samplers already give each process its share
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "default_root_dir": "runs",
+                "callbacks": BatchSeed(),
+            },
+            parser_kwargs={"exit_on_error": False}
+            | dict.fromkeys(COMMANDS, {"exit_on_error": False}),
+        )
+    except MisconfigurationException as error:  # no such accelerator, devices or strategy
+        raise ValueError(str(error)) from error
+
+
+def check_resumable(path: str) -> None:
+    """Raise unless a path is that of a checkpoint of fit."""
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: --ckpt_path takes a file, such as last.ckpt")
+    if "loops" not in read_content(file, in_place=True):
+        raise ValueError(
+            f"{file} is no checkpoint of fit but weights alone: start from them with "
+            f"--model.init_from {file}"
+        )
+
+
+def arranged(args: list[str]) -> list[str]:
+    """Put --config FILE before the options that change it, wherever it stands.
+
+    configs/jbdiff.yaml is the config where a level is given and neither a config nor a model.
+    """
+    configs, options, rest = [], [], iter(args[1:])
+    for arg in rest:
+        name, _, value = arg.partition("=")
+        if name in ("--config", "-c"):
+            configs += ["--config", value or next(rest, "")]
+        else:
+            options.append(arg)
+    names = {option.split("=")[0] for option in options}
+    if not configs and "--model" not in names and "--model.jb_level" in names:
+        configs = ["--config", str(ROOT / "configs" / "jbdiff.yaml")]
+    return [args[0], *configs, *options]
+
+
+def go_offline_without_account() -> None:
+    """Keep wandb from asking for an account: without one, runs are kept on disk."""
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    known = os.environ.get("WANDB_API_KEY") or (
+        netrc.is_file() and "wandb" in netrc.read_text(errors="ignore")
+    )
+    if not known and "WANDB_MODE" not in os.environ:
+        os.environ["WANDB_MODE"] = "offline"
+        print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
