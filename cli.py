@@ -52,6 +52,7 @@ def main(args: list[str] | None = None) -> int:
     from argparse import ArgumentError
 
     try:
+        check_configs(args)
         run(command, args)
     except ArgumentError as error:
         return mistake(f"{clear(str(error))}\n(cli.py {command} --help lists the options)")
@@ -83,6 +84,24 @@ def report_events() -> None:
     rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
     for message in (".*LeafSpec", "Checkpoint directory .* exists and is not empty"):
         warnings.filterwarnings("ignore", message=message)
+
+
+def check_configs(args: list[str]) -> None:
+    """Name the file of settings that isn't one, which the parser doesn't."""
+    import yaml
+
+    for arg, after in zip(args, [*args[1:], ""], strict=True):
+        name, _, value = arg.partition("=")
+        path = Path(value or after)
+        if name not in ("--config", "-c") or not path.is_file():
+            continue
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} holds no settings in YAML: {reason}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path} holds no settings in YAML, but {type(content).__name__}")
 
 
 def clear(message: str) -> str:

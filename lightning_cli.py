@@ -11,12 +11,24 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
+from callbacks.progress import ResumedBar
 from callbacks.randomness import BatchSeed
 from callbacks.run_folder import RunFolder
 from codec.weights import read_content
 
 ROOT = Path(__file__).parent
 COMMANDS = ("fit", "validate", "test", "predict")
+CLASSES = """The configs in configs/ say what the model and the data are. Their options:
+
+  python cli.py fit --model.help sedd.module.SEDD
+                    --model.help jbdiff.module.JBDiff
+                    --model.help jbdiff.dance_module.Dance
+                    --model.help codec.vqvae_module.VQVAEModule
+                    --data.help datamodules.token_data.TokenDataModule
+                    --data.help datamodules.wav.WavDataModule
+
+To go on with a run: --ckpt_path last, or a file. Lightning's own options:
+"""
 
 
 class CommandLine(LightningCLI):
@@ -44,10 +56,13 @@ class CommandLine(LightningCLI):
 def train(args: list[str]) -> None:
     """Run one of Lightning's commands, args[0]; raise ValueError or OSError for a mistake."""
     args = arranged(args)
-    if not {"-h", "--help", "--print_config"} & set(args):
-        if not any(arg.split("=")[0] in ("--config", "-c", "--model") for arg in args):
+    names = {arg.split("=")[0] for arg in args}
+    if {"-h", "--help"} & names:
+        print(CLASSES)
+    elif not {"--print_config", "--model.help", "--data.help"} & names:
+        if not {"--config", "--model"} & names:
             raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
-        if args[0] != "fit" and not any(arg.split("=")[0] == "--ckpt_path" for arg in args):
+        if args[0] != "fit" and "--ckpt_path" not in names:
             print(f"{args[0]}: no --ckpt_path given, this is the model before any training")
     sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
     try:
@@ -62,7 +77,7 @@ def train(args: list[str]) -> None:
             trainer_defaults={
                 "use_distributed_sampler": False,
                 "default_root_dir": "runs",
-                "callbacks": BatchSeed(),
+                "callbacks": [BatchSeed(), ResumedBar()],
             },
             parser_kwargs={"exit_on_error": False}
             | dict.fromkeys(COMMANDS, {"exit_on_error": False}),

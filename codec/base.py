@@ -113,7 +113,10 @@ def check_checkpoint(module: nn.Module, codec: Codec, checkpoint: Mapping) -> No
         )
     made, ours = checkpoint.get("codec_fingerprint"), codec.fingerprint
     if made != ours:
-        raise ValueError(f"the checkpoint was trained on codec {made}, this one is {ours}")
+        raise ValueError(
+            f"the checkpoint was trained on codec {made}, this one is {ours}: give the codec and "
+            "the level that it was made with"
+        )
 
 
 def full_precision(x: Tensor) -> torch.autocast:

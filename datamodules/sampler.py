@@ -73,7 +73,10 @@ class ResumableLoader(DataLoader):
             if state.get(name) != value
         ]
         if changed:
-            log.warning("resuming with another data order than before: %s", ", ".join(changed))
+            log.warning(
+                "resuming with other music or batches than before (%s): no exact continuation",
+                ", ".join(changed),
+            )
 
 
 def batches_an_epoch(trainer: Trainer, num_batches: int) -> int:

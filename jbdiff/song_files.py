@@ -36,7 +36,8 @@ class Outputs:
         self.song, self.parts = self.folder / "song.wav", self.folder / "parts"
         self.settings_file = self.folder / "settings.json"
         self.settings = settings(song)
-        self._check_folder()
+        if not song.dry_run:
+            self._check_folder()
 
     def _check_folder(self) -> None:
         """Refuse a folder that holds a song made in another way."""
@@ -120,6 +121,8 @@ def settings(song: Song) -> dict:
 def sha256(name: str, path: str) -> str:
     """Hash a file, or an export's weights; name what it was for if it is missing."""
     file = Path(path).expanduser()
+    if file.is_dir() and not (file / WEIGHTS).is_file():
+        raise FileNotFoundError(f"{name}: {path} is a folder, and not one that export wrote")
     file = file / WEIGHTS if file.is_dir() else file
     if not file.is_file():
         raise FileNotFoundError(f"{name}: no such file: {path}")

@@ -33,7 +33,7 @@ def make(song: Song, load: Load, picture: Picture) -> None:
     Raises ValueError or OSError for settings that don't fit each other or the files.
     """
     outputs = Outputs(song, picture)
-    if outputs.complete:
+    if outputs.complete and not song.dry_run:
         log.info("%s is there already, made with these settings: give another --out", outputs.song)
         return
     work = Work(song, load, outputs)
@@ -163,9 +163,10 @@ class Work:
         lines = [f"{seconds:.2f} s at {self.sample_rate} Hz, {self.song.count} at once"]
         for name, step in self.passes.items():
             calls = step.windows * step.calls
+            twice = ", each twice the work for guidance" if step.sampling.guidance != 1 else ""
             lines.append(
                 f"{name}: {step.windows} windows of {step.window / self.sample_rate:.2f} s, "
-                f"{step.calls} calls each: {calls}, {calls / seconds:.1f} a second of audio"
+                f"{step.calls} calls each: {calls}, {calls / seconds:.1f} a second of audio{twice}"
             )
         return lines
 

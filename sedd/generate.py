@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from datamodules import audio
 from sedd.module import SEDD
-from sedd.sampler import fill, sample
+from sedd.sampler import check_options, fill, sample
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"  # of the tokens to make
 FADE = (
@@ -81,6 +81,7 @@ def generate(
     """Give audio [C, T] after audio, `count` in all; what a prompt keeps is the prompt itself."""
     if count < 1 or batch_size < 1:
         raise ValueError(f"count and batch_size must be positive, got {count} and {batch_size}")
+    check_options(module.graph, sampler, steps, temperature, top_p)
     generator = torch.Generator(module.device).manual_seed(seed)
     for first in range(0, count, batch_size):
         number = min(batch_size, count - first)

@@ -156,6 +156,20 @@ def first_hitting(
     return x
 
 
+def check_options(graph: Graph, sampler: str, steps: int, temperature: float, top_p: float) -> None:
+    """Refuse options that make no sense."""
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    if sampler == "first_hitting" and not isinstance(graph, Absorb):
+        raise ValueError("first_hitting samples the absorbing graph only: use analytic or euler")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    if temperature <= 0 or not 0 < top_p <= 1:
+        raise ValueError(
+            f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}"
+        )
+
+
 def check(
     graph: Graph,
     sampler: str,
@@ -168,18 +182,9 @@ def check(
     keep: Tensor | None,
 ) -> None:
     """Refuse options that make no sense, and a prompt whose kept tokens are no codes."""
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
-    if sampler == "first_hitting" and not isinstance(graph, Absorb):
-        raise ValueError("first_hitting samples the absorbing graph only: use analytic or euler")
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_options(graph, sampler, steps, temperature, top_p)
     if not 0 < eps < 1:
         raise ValueError(f"eps must lie between 0 and 1, got {eps}; the default is 1e-5")
-    if temperature <= 0 or not 0 < top_p <= 1:
-        raise ValueError(
-            f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}"
-        )
     if (prompt is None) != (keep is None):
         raise ValueError("prompt and keep go together: tokens, and which of them stay")
     if prompt is None:

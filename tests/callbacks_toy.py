@@ -80,17 +80,16 @@ def fit(
     """Train a toy with a validation after each epoch of four steps."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     module = Toy() if module is None else module
-    options = {"logger": False, "num_sanity_val_steps": 1, **trainer_options}
+    options = {"logger": False, "num_sanity_val_steps": 1, "enable_progress_bar": False}
     trainer = Trainer(
         accelerator="cpu",
         default_root_dir=root,
         callbacks=callbacks,
         max_steps=max_steps,
-        enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=any("Checkpoint" in type(callback).__name__ for callback in callbacks),
         log_every_n_steps=1,
-        **options,
+        **options | trainer_options,
     )
     train, val = DataLoader(torch.zeros(STEPS_PER_EPOCH, 1)), DataLoader(torch.zeros(2, 1))
     trainer.fit(module, train, val, ckpt_path=ckpt_path)

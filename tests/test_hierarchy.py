@@ -323,7 +323,7 @@ def test_what_is_no_checkpoint_is_refused(studio, capsys):
     options = [f"--level_2.checkpoint={studio.folder / 'level_2'}", "--levels=2"]
     assert cli.main(["sample", "jbdiff", *options, "--accelerator=cpu"]) == 2
     error = capsys.readouterr().err
-    assert "level_2.checkpoint" in error and "it is no checkpoint" in error
+    assert "level_2.checkpoint" in error and "torch.save didn't write it" in error
 
 
 def test_an_initial_audio_shorter_than_the_song_is_refused(studio, tune):

@@ -10,6 +10,7 @@ from codec.jukebox import JukeboxCodec
 from jbdiff.checkpoints import load_unet
 from jbdiff.module import JBDiff
 from jbdiff.unet import UNet
+from lightning_cli import arranged
 from tests.test_jbdiff_vdiffusion import SMALL
 
 ROOT = Path(__file__).parent.parent
@@ -41,11 +42,11 @@ def test_every_level_trains_a_step_on_tokens_and_on_audio(jb_level, data, music,
 
 def test_a_level_alone_names_its_config_and_no_other_model_gets_it(tmp_path):
     config = str(ROOT / "configs" / "jbdiff.yaml")
-    assert cli.arranged(["fit", "--model.jb_level", "2"])[1:3] == ["--config", config]
+    assert arranged(["fit", "--model.jb_level", "2"])[1:3] == ["--config", config]
     for others in (["--config", "a.yaml"], ["--model", "x"], ["--config=a.yaml"]):
-        assert config not in cli.arranged(["fit", "--model.jb_level=2", *others])
-    assert config not in cli.arranged(["fit", "--model.length", "3"])
-    assert cli.arranged(["fit", "--x=1", "--config=a"]) == ["fit", "--config", "a", "--x=1"]
+        assert config not in arranged(["fit", "--model.jb_level=2", *others])
+    assert config not in arranged(["fit", "--model.length", "3"])
+    assert arranged(["fit", "--x=1", "--config=a"]) == ["fit", "--config", "a", "--x=1"]
 
 
 def test_mistakes_are_one_line(music, capsys):
