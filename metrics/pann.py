@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d, pad
 from codec.weights import read_state
 from metrics.embedding import Embedding, fill, find_weights
 from metrics.mel import slaney_filters
+from metrics.winograd import Conv3x3, prepare
 
 WIDTHS = (1, 64, 128, 256, 512, 1024, 2048)
 CLIP_SECONDS = 10  # the length it was trained on
@@ -27,8 +28,8 @@ class Block(nn.Module):
 
     def __init__(self, before: int, after: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(before, after, bias=False)
+        self.conv2 = Conv3x3(after, after, bias=False)
         self.bn1 = nn.BatchNorm2d(after)
         self.bn2 = nn.BatchNorm2d(after)
 
@@ -132,6 +133,7 @@ class PANN(Embedding):
             file = find_weights(path, name, f"pann-{sample_rate // 1000}k")
             fill(self.net, read_state(file), file)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        prepare(self.net)
 
     def examples(self, audio: Tensor) -> Tensor:
         """Log mel [B, W, N, 64] of as many whole windows as fit, of all of a shorter clip."""
