@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -36,6 +37,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
 MUSIC_TRACEBACK=1 in the environment shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
+NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
 COMMANDS = (*TRAINER, "encode", "export", "sample", "fad")
 
 
@@ -55,11 +57,22 @@ def main(args: list[str] | None = None) -> int:
         check_configs(args)
         run(command, args)
     except ArgumentError as error:
-        return mistake(f"{clear(str(error))}\n(cli.py {command} --help lists the options)")
+        kind = " ".join(args[: 1 + (args[:2] in (["sample", "jbdiff"], ["sample", "dance"]))])
+        return mistake(f"{clear(str(error))}\n(cli.py {kind} --help lists the options)")
     except (ValueError, OSError) as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
-        return mistake(clear(str(error)))
+        told = isinstance(error, OSError) and error.filename and error.strerror
+        return mistake(f"{error.filename}: {error.strerror}" if told else clear(str(error)))
+    except RuntimeError as error:
+        if os.environ.get("MUSIC_TRACEBACK") or not re.search(NO_MEMORY, str(error)):
+            raise
+        print(
+            "error: out of memory: make less at once (fit: --data.batch_size, with "
+            "--trainer.accumulate_grad_batches to make up for it; sample: --seconds, --batch_size)",
+            file=sys.stderr,
+        )
+        return 1
     except ModuleNotFoundError as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise
@@ -113,7 +126,7 @@ def clear(message: str) -> str:
         )
     start, found, reasons = message.partition("Errors:")
     if not found:
-        return " ".join(message.split())
+        return " ".join(re.sub(r"<class '(\w+)'>", r"\1", message).split())
     parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
     parts = [part for part in parts if part and not part.startswith("Expected a <class")]
     where = start.split("Does not validate")[0].strip()
@@ -167,7 +180,7 @@ def run_function(command: str, function: "Callable", args: list[str], **given: o
 def option_parser(command: str) -> "ArgumentParser":
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=f"cli.py {command}", exit_on_error=False)
+    parser = ArgumentParser(prog=f"cli.py {command}", exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="settings in YAML or JSON")
     return parser
 
@@ -288,6 +301,7 @@ def load_module(
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import LightningModule
 
+    import codec.vqvae_module  # noqa: F401
     import codec.wavtokenizer  # noqa: F401
     import jbdiff.dance_module  # noqa: F401 (only classes that are imported are made from a file)
     import jbdiff.module  # noqa: F401

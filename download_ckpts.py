@@ -152,17 +152,20 @@ def verify(entry: Entry, path: Path) -> str:
     """Hash a file; Fault if its size or hash is not the published one."""
     size = path.stat().st_size
     if entry.size not in (None, size):
-        raise Fault(f"{path.name} has {size} bytes, should have {entry.size}: not the file")
+        raise Fault(f"{entry.file} has {size} bytes, should have {entry.size}: not the file")
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        if looks_like_text(file.read(64)):
-            raise Fault(f"{path.name} is a web page or a pointer, not the file")
+        start = file.read(64)
+        if looks_like_text(start):
+            raise Fault(f"{entry.file} is a web page or a pointer, not the file")
+        if entry.sha256 is None and not looks_like_weights(start):
+            raise Fault(f"{entry.file} is {'no checkpoint' if size else 'empty'}, not the file")
         file.seek(0)
         while block := file.read(BLOCK):
             digest.update(block)
     checked = digest.hexdigest()
     if entry.sha256 not in (None, checked):
-        raise Fault(f"{path.name} has SHA-256 {checked[:12]}…, should have {entry.sha256[:12]}…")
+        raise Fault(f"{entry.file} has SHA-256 {checked[:12]}…, should have {entry.sha256[:12]}…")
     return checked
 
 
@@ -175,6 +178,11 @@ def judged(entry: Entry, checked: str) -> str:
 
 def looks_like_text(start: bytes) -> bool:
     return start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"version https:"))
+
+
+def looks_like_weights(start: bytes) -> bool:
+    """Know torch's archives and pickles, and safetensors, by how they begin."""
+    return start.startswith((b"PK\x03\x04", b"\x80")) or start[8:9] == b"{"
 
 
 def record(folder: Path) -> dict[str, dict]:
@@ -229,6 +237,8 @@ def fetch(url: str, entry: Entry, part: Path) -> None:
             grown = part.is_file() and part.stat().st_size > before
             if attempt == TRIES - 1 or not grown:
                 raise Fault(f"{fault}; run again to go on") from fault
+        except ValueError as error:
+            raise Fault(f"{error}: give https://…, or a folder by --from") from error
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise

@@ -14,7 +14,15 @@ CONFIG = "config.json"
 
 def holds_settings(path: str | Path) -> bool:
     """Say whether a file of weights is a checkpoint of fit, from which a model can be rebuilt."""
-    return "_class_path" in read_content(path, in_place=True).get("hyper_parameters", {})
+    return "_class_path" in settings_of(path)
+
+
+def settings_of(path: str | Path) -> dict:
+    """Give the settings that a checkpoint of fit or an export holds; none for other files."""
+    path = Path(path).expanduser()
+    if path.is_dir() and (path / CONFIG).is_file():
+        return json.loads((path / CONFIG).read_text())["hyper_parameters"]
+    return read_content(path, in_place=True).get("hyper_parameters", {})
 
 
 def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
@@ -25,6 +33,8 @@ def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
     """
     if bits not in (8, 16, 32):
         raise ValueError(f"weights are exported in 8, 16 or 32 bits, got {bits}")
+    if Path(checkpoint).expanduser().is_dir():
+        raise ValueError(f"{checkpoint} is a folder: export takes a checkpoint of fit, a file")
     content = read_content(checkpoint)
     if "hyper_parameters" not in content:
         raise ValueError(f"{checkpoint} is no checkpoint of fit: it holds no settings of a model")
@@ -38,6 +48,8 @@ def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
             f"{checkpoint} was made from objects, not from the command line's settings: {error}"
         ) from error
     out = Path(out).expanduser()
+    if out.is_file():
+        raise ValueError(f"--out {out} is a file: give a folder")
     out.mkdir(parents=True, exist_ok=True)
     write(state, bits, out / WEIGHTS)
     (out / CONFIG).write_text(text)

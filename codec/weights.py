@@ -122,6 +122,7 @@ def write_state(state: dict[str, Tensor], path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+        temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

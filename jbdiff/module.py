@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from codec.base import Frozen, Window, check_checkpoint
+from codec.export import settings_of
 from codec.jukebox import JukeboxCodec
 from codec.vqvae import HOPS
 from codec.weights import read_state
@@ -81,6 +82,9 @@ class JBDiff(LightningModule):
         )
 
     def load_weights(self, path: str) -> None:
+        theirs = settings_of(path).get("jb_level", self.level)
+        if theirs != self.level:
+            raise ValueError(f"{path} is of level {theirs}: give one of level {self.level}")
         state = read_state(path)
         load_unet(self.net, state, path)
         if holds_other_codec(state, self.codec.vqvae):

@@ -61,11 +61,17 @@ class Work:
         self.tapes: dict[str, Tape] = {}
         self.device = torch.device("cpu")
         self.models: dict[str, nn.Module] = {}
+        published: list[str] = []
         for name in song.files:
             if name.startswith("level_") or name == "dance":
-                model = load_checked(load, name, song)
+                model = load_checked(load, name, song, published)
                 self.device = next(model.parameters()).device
                 self.models[name] = model.cpu()  # one at a time is on the device
+        if song.codec_path and not set(published) - {"dance"}:
+            raise ValueError(
+                "codec_path is for published checkpoints, and none of the levels' is one: leave "
+                "it out, these name their codec themselves"
+            )
         rates = {name: model.sample_rate for name, model in self.models.items()}
         self.sample_rate = next(iter(rates.values()))
         if len(set(rates.values())) > 1:
@@ -203,10 +209,14 @@ class Work:
         return weights * self.passes[name].positions
 
 
-def load_checked(load: Load, name: str, song: Song) -> nn.Module:
-    """Load the model that a setting names; ValueError if the file holds none, or another one."""
+def load_checked(load: Load, name: str, song: Song, published: list[str]) -> nn.Module:
+    """Load the model that a setting names, and add its name to `published` if its file is.
+
+    ValueError if the file holds no model, or another one.
+    """
 
     def build(path: Path) -> nn.Module:
+        published.append(name)
         if name == "dance":
             return published_dance(path, SAMPLE_RATE)
         return published_level(path, int(name[-1]), song.codec_path)

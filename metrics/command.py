@@ -62,10 +62,10 @@ def fad(
         raise ValueError(f"compat needs --embedding vggish or pann_16k, got {name}")
     if batch_size < 1 or num_workers < 1:
         raise ValueError("batch_size and num_workers must be at least 1")
+    where = find_device(device)
     for source in (reference, generated):
         find_source(source)  # both, before hours may pass with the first
     model = create(name, path, whole_clips=compat is not None)
-    where = best_device() if device == "auto" else torch.device(device)
     sides = [
         vectors_of(source, model, where, batch_size, num_workers)
         for source in (reference, generated)
@@ -73,6 +73,7 @@ def fad(
     for side, place in zip(sides, (save_reference, save_generated), strict=True):
         if place:
             side.save(saved_path(place))
+            print(f"saved as {saved_path(place)}")
     score = compare(*sides, seed)
     if compat:
         score = replace(score, library_score=library_score(*sides))
@@ -98,8 +99,15 @@ def embedding_of(source: str) -> str | None:
     return Vectors.load(saved).about["embedding"]
 
 
-def best_device() -> torch.device:
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+def find_device(name: str) -> torch.device:
+    """Find a device that works here; ValueError if there is none of that name."""
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split(". ")[0]
+        raise ValueError(f"device {name!r} can't be used on this machine: {reason}") from error
 
 
 def spell_out(args: list[str]) -> list[str]:

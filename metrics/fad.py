@@ -110,13 +110,16 @@ def compare(reference: Vectors, generated: Vectors, seed: int = 0) -> Score:
         notes.append("too few generated vectors to extrapolate: at least 16")
     elif line.margin is None:
         notes.append("no interval for fewer than 8 generated files")
+    kad = kernel_distance(reference.values, generated.values)
+    if kad < 0 or (line and line.score < 0):
+        notes.append("below 0: no difference that so few vectors show")
     about = reference.about
     return Score(
         measure=about["measure"],
         score=frechet(a, b),
         extrapolated=line and line.score,
         margin=line and line.margin,
-        kad=kernel_distance(reference.values, generated.values),
+        kad=kad,
         reference_files=len(reference.files),
         reference_vectors=a.count,
         generated_files=len(generated.files),

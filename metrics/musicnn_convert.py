@@ -35,6 +35,7 @@ def convert(wheel: str | Path, out: str | Path) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         save_file(rename(variables(index, data)), temporary)
+        temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
         os.replace(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)

@@ -62,7 +62,9 @@ class Vectors:
                 about = dict(stored.metadata() or {})
                 words = [json.loads(about.pop(key)) for key in ("files", "counts", "notes")]
                 return cls(stored.get_tensor("values"), words[0], words[1], about, words[2])
-        except (SafetensorError, KeyError, ValueError) as error:
+        except KeyError as error:
+            raise ValueError(f"{path} holds something else than saved vectors") from error
+        except (SafetensorError, ValueError) as error:
             raise ValueError(f"{path} doesn't hold saved vectors: {error}") from error
 
     @classmethod
@@ -246,6 +248,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
+        temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""3x3 convolutions with a quarter of the multiplications, for networks that embed on the CPU.
+"""3x3 convolutions in fewer multiplications, for networks that embed on the CPU.
 
 Winograd's F(4x4, 3x3) (Lavin & Gray 2016, arXiv:1509.09308): tiles of 6x6 give 4x4 results through
 36 products where the plain sum takes 144. cuDNN chooses it by itself, PyTorch on the CPU does not.
@@ -9,18 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 TILE, STEP = 6, 4
-FEWEST = 128  # channels below which moving the tiles costs more than the products saved
-WIDEST = 1024  # above it the transformed weights take more memory than they're worth
-AT_ONCE = 1 << 16  # tiles times channels: what is worked on stays in the cache
-
-
-def both_ways(matrix: list[list[float]]) -> Tensor:
-    """Make one matrix of a transform's rows and columns."""
-    one = torch.tensor(matrix, dtype=torch.float64)
-    return torch.kron(one, one)
-
-
-INPUT = both_ways(
+FEWEST = (64, 128)  # channels before and after, below which the transforms cost what is saved
+WIDEST = 1024  # channels above which the transformed weights take more memory than they're worth
+AT_ONCE = 64  # tiles: what is worked on stays in the cache
+INPUT = torch.tensor(
     [
         [4, 0, -5, 0, 1, 0],
         [0, -4, -4, 1, 1, 0],
@@ -28,9 +20,10 @@ INPUT = both_ways(
         [0, -2, -1, 2, 1, 0],
         [0, 2, -1, -2, 1, 0],
         [0, 4, 0, -5, 0, 1],
-    ]
-).float()
-WEIGHT = both_ways(
+    ],
+    dtype=torch.float32,
+)
+WEIGHT = torch.tensor(
     [
         [1 / 4, 0, 0],
         [-1 / 6, -1 / 6, -1 / 6],
@@ -38,49 +31,82 @@ WEIGHT = both_ways(
         [1 / 24, 1 / 12, 1 / 6],
         [1 / 24, -1 / 12, 1 / 6],
         [0, 0, 1],
-    ]
+    ],
+    dtype=torch.float64,
 )
-OUTPUT = both_ways(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
-).float()
+OUTPUT = torch.tensor(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    dtype=torch.float32,
+)
+
+
+def transform(matrix: Tensor, x: Tensor) -> Tensor:
+    """Apply a matrix [p, q] to the rows and the columns of tiles [q, q, ...]: [p, p, N]."""
+    p, q = matrix.shape
+    return matrix @ (matrix @ x.reshape(q, -1)).view(p, q, -1)
 
 
 class Conv3x3(nn.Conv2d):
-    """A convolution of size 3 with padding 1. After `prepare` it takes the fast way on the CPU."""
+    """A convolution of size 3 with padding 1. After `prepare` it takes a fast way on the CPU."""
 
     def __init__(self, before: int, after: int, bias: bool = True):
         super().__init__(before, after, 3, padding=1, bias=bias)
         self.register_buffer("transformed", None, persistent=False)
 
+    @property
+    def pays(self) -> bool:
+        return self.in_channels >= FEWEST[0] and self.out_channels >= FEWEST[1]
+
     def prepare(self) -> None:
         """Transform the weights as they are now, to [36, before, after]."""
-        if FEWEST <= self.in_channels and self.out_channels <= WIDEST:
-            weight = self.weight.detach().double().permute(2, 3, 1, 0)  # [3, 3, before, after]
-            made = WEIGHT @ weight.reshape(9, -1)
-            self.transformed = made.view(-1, *weight.shape[2:]).float()
+        if self.pays and self.out_channels <= WIDEST:
+            made = transform(WEIGHT, self.weight.detach().double().permute(2, 3, 1, 0))
+            self.transformed = made.view(-1, self.in_channels, self.out_channels).float()
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.transformed is None or x.device.type != "cpu" or min(x.shape[-2:]) < STEP:
-            return super().forward(x)
-        tiles = -(-x.shape[2] // STEP) * -(-x.shape[3] // STEP)
-        batch = max(1, AT_ONCE // (tiles * self.in_channels))
-        return torch.cat([self.fast(part) for part in x.split(batch)])
+        """Convolve [B, before, H, W]."""
+        if self.pays and x.device.type == "cpu":
+            if min(x.shape[-2:]) < STEP:
+                return self.as_product(x)
+            if self.transformed is not None:
+                return self.fast(x)
+        return super().forward(x)
+
+    def as_product(self, x: Tensor) -> Tensor:
+        """Convolve narrow maps as one matrix product, which oneDNN's loops over columns aren't."""
+        batch, channels, rows, columns = x.shape
+        x = pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        around = x.unfold(1, 3, 1).unfold(2, 3, 1).permute(0, 1, 2, 4, 5, 3)  # [B, H, W, 3, 3, C]
+        weight = self.weight.permute(0, 2, 3, 1).reshape(self.out_channels, -1)
+        made = around.reshape(-1, 9 * channels) @ weight.T
+        made = made.view(batch, rows, columns, -1).permute(0, 3, 1, 2)
+        return made if self.bias is None else made + self.bias[:, None, None]
 
     def fast(self, x: Tensor) -> Tensor:
-        """Convolve [B, before, H, W]; the results are channels last."""
-        rows, columns = x.shape[2:]
-        more = [-size % STEP + 1 for size in (columns, rows)]
-        x = pad(x.permute(0, 2, 3, 1), (0, 0, 1, more[0], 1, more[1]))
-        tiles = x.unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # [B, R, S, before, 6, 6]
-        batch, down, across = tiles.shape[:3]
-        tiles = INPUT @ tiles.permute(4, 5, 0, 1, 2, 3).reshape(TILE**2, -1)
-        made = tiles.view(TILE**2, -1, self.in_channels) @ self.transformed
-        made = OUTPUT @ made.view(TILE**2, -1)
-        made = made.view(STEP, STEP, batch, down, across, -1).permute(2, 3, 0, 4, 1, 5)
-        made = made.reshape(batch, down * STEP, across * STEP, -1)[:, :rows, :columns]
+        """Convolve some tiles after the others, by whole rows of them; give channels last."""
+        batch, _, height, width = x.shape
+        rows, columns = -(-height // STEP), -(-width // STEP)  # of tiles
+        right, below = columns * STEP - width + 1, rows * STEP - height + 1
+        x = pad(x.permute(0, 2, 3, 1), (0, 0, 1, right, 1, below))
+        made = x.new_empty(batch, rows * STEP, columns * STEP, self.out_channels)
+        clips, high = max(1, AT_ONCE // (rows * columns)), max(1, AT_ONCE // columns)
+        for clip in range(0, batch, clips):
+            here = slice(clip, clip + clips)
+            for row in range(0, rows * STEP, high * STEP):
+                part = x[here, row : row + high * STEP + TILE - STEP]
+                made[here, row : row + high * STEP] = self.tiles(part)
         if self.bias is not None:
-            made = made + self.bias
-        return made.permute(0, 3, 1, 2)
+            made += self.bias
+        return made[:, :height, :width].permute(0, 3, 1, 2)
+
+    def tiles(self, x: Tensor) -> Tensor:
+        """Convolve padded [B, 4R + 2, 4S + 2, before] to [B, 4R, 4S, after]."""
+        x = x.unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # [B, R, S, before, 6, 6]
+        batch, rows, columns, channels = x.shape[:4]
+        x = transform(INPUT, x.permute(4, 5, 0, 1, 2, 3)).view(TILE**2, -1, channels)
+        made = transform(OUTPUT, (x @ self.transformed).view(TILE, TILE, -1))
+        made = made.view(STEP, STEP, batch, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
+        return made.reshape(batch, rows * STEP, columns * STEP, -1)
 
 
 def prepare(net: nn.Module) -> None:

@@ -48,22 +48,29 @@ def plan(
             raise ValueError("regenerate needs a prompt, the file that is repaired")
         empty = torch.zeros(1, new, dtype=torch.long, device=device)
         return Plan(empty, torch.zeros_like(empty, dtype=torch.bool))
+    if regenerate:
+        header = audio.probe(prompt)
+        check_part(regenerate, header.num_samples / header.sample_rate)
     original = audio.read(prompt, sample_rate=codec.sample_rate)
     tokens = codec.encode(original[None].to(device))
     keep = torch.ones_like(tokens, dtype=torch.bool)
     if regenerate:
         start, stop = regenerate
-        length = original.shape[-1] / codec.sample_rate
-        if not 0 <= start < stop <= length:
-            raise ValueError(
-                f"regenerate needs 0 <= start < end <= {length:.2f} s, the prompt's length, "
-                f"got {start} and {stop}"
-            )
         first = int(start * rate)
         keep[:, first : max(first + 1, round(stop * rate))] = False
     else:
         tokens, keep = pad(tokens, (0, new)), pad(keep, (0, new))
     return Plan(tokens, keep, pad(original, (0, tokens.shape[1] * codec.hop - original.shape[-1])))
+
+
+def check_part(part: tuple[float, float], length: float) -> None:
+    """Refuse a part that lies outside of a prompt; all in seconds."""
+    start, stop = part
+    if not 0 <= start < stop <= length:
+        raise ValueError(
+            f"regenerate needs 0 <= start < end <= {length:.2f} s, the prompt's length, "
+            f"got {start} and {stop}"
+        )
 
 
 @torch.inference_mode()

@@ -71,6 +71,10 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["sample", "/none.ckpt", "--regenerate=4,6"], "expected one of [tuple[float, float]"),
         (["sample", "README.md"], "README.md can't be read as a checkpoint"),
         (["sample", "tests"], "tests is no exported model"),
+        (["sample", "dance", "x", "--nope=1"], "--nope"),
+        (["sample", "x", "--count=many"], "Expected a int. Got value: many"),
+        (["export", "tests"], "tests is a folder: export takes a checkpoint of fit"),
+        (["fad", "tests", "tests", "--device=gpux"], "device 'gpux' can't be used"),
         (["fit", *QUICK, "--ckpt_path=README.md"], "README.md can't be read as a checkpoint"),
         (["fit", *QUICK, "--ckpt_path=tests"], "tests is a folder: --ckpt_path takes a file"),
         (["fit", *QUICK, "--ckpt_path=codec/embedded.safetensors"], "--model.init_from codec/emb"),
@@ -135,6 +139,25 @@ def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
     (tmp_path / "a.mp3").write_text("no music")
     assert cli.main(["encode", str(tmp_path), "--out", str(tmp_path / "o"), "--accelerator=cpu"])
     assert "its content is no audio of a known format" in capsys.readouterr().err
+
+
+def test_the_hint_names_the_help_of_the_command_that_was_meant(capsys):
+    cli.main(["sample", "dance", "x", "--nope=1"])
+    assert "(cli.py sample dance --help lists the options)" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told_in_a_line_and_other_failures_are_not_hidden(monkeypatch, capsys):
+    def fail(text):
+        raise RuntimeError(text)
+
+    cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    for text in (cpu, "CUDA out of memory. Tried to allocate 9 GiB"):
+        monkeypatch.setattr(cli, "run", lambda *_, text=text: fail(text))
+        assert cli.main(["encode"]) == 1
+        assert "out of memory: make less at once" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "run", lambda *_: fail("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.main(["encode"])
 
 
 @pytest.mark.parametrize(

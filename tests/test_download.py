@@ -11,7 +11,7 @@ import pytest
 import download_ckpts
 from download_ckpts import Entry, main, part_of
 
-DATA = bytes(range(256)) * 12000  # 3 MB
+DATA = b"PK\x03\x04" + bytes(range(256)) * 12000  # 3 MB, and it begins as checkpoints do
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
@@ -101,7 +101,7 @@ def test_a_file_is_fetched_and_verified(offer, way, capsys):
 @pytest.mark.parametrize(
     "fault, message",
     [
-        ("truncated", "it ended after 1500000 of 3072000 bytes; run again to go on"),
+        ("truncated", "it ended after 1500000 of 3072004 bytes; run again to go on"),
         ("wrong", "has SHA-256"),
         ("html", "sent a web page"),
         ("disguised", "is a web page"),
@@ -176,7 +176,7 @@ def test_without_a_hash_it_says_so_and_records_what_it_got(offer, capsys):
     assert status == 0 and f"no hash is published; its SHA-256 is {SHA}" in capsys.readouterr().out
     main(["--out", str(path.parent)])
     assert "here, as recorded, no hash published" in capsys.readouterr().out
-    path.write_bytes(b"changed")
+    path.write_bytes(b"PK\x03\x04 changed")
     main(["--out", str(path.parent)])
     assert "here, not verified" in capsys.readouterr().out
     assert offer("good", sha256=None)[0] == 1
@@ -192,7 +192,7 @@ def test_an_unknown_length_is_refused_unless_the_hash_is_known(offer, capsys):
 def test_a_wrong_size_is_refused(offer, capsys):
     status, path = offer("good", sha256=None, size=5)
     assert status == 1 and not path.exists()
-    assert "has 3072000 bytes, should have 5" in capsys.readouterr().err
+    assert "has 3072004 bytes, should have 5" in capsys.readouterr().err
 
 
 def test_a_file_from_disk_is_verified_and_a_mirror_comes_first(offer, server, tmp_path, capsys):
@@ -208,6 +208,21 @@ def test_a_file_from_disk_is_verified_and_a_mirror_comes_first(offer, server, tm
     mirror = f"http://127.0.0.1:{server.server_address[1]}/good/"
     assert offer("missing", options=["--mirror", mirror])[0] == 0
     assert server.seen[-1][0] == "/good/file.ckpt"
+
+
+@pytest.mark.parametrize("content", [b"", b"# a README"])
+def test_without_a_hash_what_is_no_checkpoint_is_refused(offer, tmp_path, capsys, content):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "file.ckpt").write_bytes(content)
+    status, path = offer("missing", sha256=None, options=["--from", str(tmp_path / "disk")])
+    assert status == 1 and not path.exists() and not part_of(path).exists()
+    assert "file.ckpt is " + ("no checkpoint" if content else "empty") in capsys.readouterr().err
+
+
+def test_a_mirror_that_is_no_address_is_told_and_the_next_one_tried(offer, capsys):
+    status, path = offer("good", options=["--mirror", "nowhere"])
+    assert status == 0 and path.read_bytes() == DATA
+    assert "give https://…, or a folder by --from" in capsys.readouterr().err
 
 
 def test_a_present_but_wrong_file_is_said_so(offer, tmp_path, capsys):

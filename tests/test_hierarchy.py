@@ -318,6 +318,11 @@ def test_a_crossfade_as_long_as_a_window_is_refused(studio):
         studio.make(studio.song(dance=DanceSettings(str(studio.folder / "dance"), crossfade=8192)))
 
 
+def test_a_codec_that_nothing_uses_is_refused(studio):
+    with pytest.raises(ValueError, match="codec_path is for published checkpoints"):
+        studio.make(studio.song(codec_path="README.md"))
+
+
 def test_what_is_no_checkpoint_is_refused(studio, capsys):
     (studio.folder / "level_2").write_text("no checkpoint")
     options = [f"--level_2.checkpoint={studio.folder / 'level_2'}", "--levels=2"]

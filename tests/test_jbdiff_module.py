@@ -49,6 +49,14 @@ def test_a_level_alone_names_its_config_and_no_other_model_gets_it(tmp_path):
     assert arranged(["fit", "--x=1", "--config=a"]) == ["fit", "--config", "a", "--x=1"]
 
 
+def test_a_start_from_another_level_is_refused(music, tmp_path, capsys):
+    content = {"hyper_parameters": {"jb_level": 1}, "state_dict": {"net.x": torch.zeros(1)}}
+    torch.save(content, tmp_path / "level1.ckpt")
+    args = ["--model.jb_level=2", f"--model.init_from={tmp_path / 'level1.ckpt'}"]
+    assert cli.main(["fit", *CONFIGS, *SIZES, f"--data.audio={music}", *args]) == 2
+    assert "level1.ckpt is of level 1: give one of level 2" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_line(music, capsys):
     for wrong, message in (
         (["--model.jb_level=3"], "level must be 0 (finest), 1 or 2 (coarsest), got 3"),

@@ -10,33 +10,39 @@ from metrics.winograd import Conv3x3, prepare
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (5, 9), (16, 8), (31, 4)])
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (5, 9), (16, 8), (31, 4), (15, 2), (1, 1)])
 def test_the_fast_way_equals_the_plain_one(rows, columns, bias, monkeypatch):
-    monkeypatch.setattr(winograd, "FEWEST", 1)
-    monkeypatch.setattr(winograd, "AT_ONCE", 8 * 7)  # the batch is cut
+    monkeypatch.setattr(winograd, "FEWEST", (1, 1))
+    monkeypatch.setattr(winograd, "AT_ONCE", 4)  # the batch is cut, and the rows
     torch.manual_seed(0)
-    conv, x = Conv3x3(7, 5, bias), torch.randn(3, 7, rows, columns)
+    conv, x = Conv3x3(7, 5, bias), torch.randn(6, 7, rows, columns)
     plain = conv2d(
         x.double(), conv.weight.double(), conv.bias.double() if bias else None, padding=1
     )
     prepare(nn.Sequential(conv))
     assert conv.transformed.shape == (36, 7, 5)
-    for made in (conv(x), conv.fast(x)):
+    for made in (conv(x), conv.fast(x), conv.as_product(x)):
         torch.testing.assert_close(made.double(), plain, rtol=1e-5, atol=1e-5)
 
 
-def test_small_maps_and_networks_not_prepared_take_the_plain_way(monkeypatch):
-    conv = Conv3x3(winograd.FEWEST, 2)
-    monkeypatch.setattr(Conv3x3, "fast", None)  # would fail if called
-    conv(torch.zeros(1, winograd.FEWEST, 8, 8))
-    conv.prepare()
-    conv(torch.zeros(1, winograd.FEWEST, 3, 8))
-    narrow = Conv3x3(winograd.FEWEST - 1, 2)
-    narrow.prepare()
-    assert narrow.transformed is None
+def test_each_map_takes_the_way_that_pays(monkeypatch):
+    taken = []
+    for way in ("fast", "as_product"):
+        monkeypatch.setattr(Conv3x3, way, lambda self, x, way=way: taken.append(way) or x)
+    before, after = winograd.FEWEST
+    conv, narrow = Conv3x3(before, after), Conv3x3(before, after - 1)
+    wide = torch.zeros(1, before, 8, 8)
+    conv(wide)  # not prepared
+    prepare(nn.Sequential(conv, narrow))
+    narrow(wide)
+    assert taken == [] and narrow.transformed is None
+    conv(wide)
+    conv(wide[..., :3])
+    assert taken == ["fast", "as_product"]
 
 
 def test_published_names_and_fingerprints_do_not_change():
-    conv = Conv3x3(winograd.FEWEST, 2)
+    conv = Conv3x3(*winograd.FEWEST)
     conv.prepare()
+    assert conv.transformed is not None
     assert set(conv.state_dict()) == {"weight", "bias"}
