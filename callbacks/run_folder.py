@@ -26,18 +26,28 @@ class RunFolder(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """By now each process has read what the model starts from, and nothing is written yet."""
         remote = "://" in str(trainer.default_root_dir)
-        if stage != "fit" or not trainer.is_global_zero or trainer.fast_dev_run or remote:
+        if stage != "fit" or trainer.fast_dev_run or remote:
             return
-        folder = Path(trainer.default_root_dir).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(folder)
-        if not self._goes_on(folder):
-            set_aside(folder)
+        problem = self._take(trainer.default_root_dir) if trainer.is_global_zero else None
+        if problem := trainer.strategy.broadcast(problem):  # all processes stop, or none
+            raise ValueError(problem)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._lock:
             self._lock.close()
             self._lock = None
+
+    def _take(self, folder: str) -> str | None:
+        """Make the folder this run's; say why that can't be."""
+        place = Path(folder).absolute()
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            self._lock = lock(place)
+            if not self._goes_on(place):
+                set_aside(place)
+        except (ValueError, OSError) as error:
+            return str(error)
+        return None
 
     def _goes_on(self, folder: Path) -> bool:
         if self.resumed is None:
