@@ -24,7 +24,7 @@ class Library(Embedding):
         try:
             from frechet_audio_distance import FrechetAudioDistance
         except ImportError as error:
-            command = "pip install -c requirements.txt '.[fad]'"
+            command = "pip install -e '.[fad]' in this project's folder"
             raise ValueError(f"the embedding {model} needs {command} ({error})") from error
         self.name, self.sample_rate, self.dim = model, sample_rate, DIMS[model]
         self.shortest = sample_rate
