@@ -50,7 +50,7 @@ def ours(name: str, weights: Path, folders: list[Path]) -> float:
     model = create(name, str(weights / file), whole_clips=True)
     start = clock()
     device = torch.device("cpu")
-    sides = [vectors_of(str(folder), model, device, 32, 2) for folder in folders]
+    sides = [vectors_of(str(folder), model, device, 64, 2) for folder in folders]
     report("embedding", start)
     start = clock()
     score = library_score(*sides)

@@ -30,7 +30,7 @@ def fad(
     save_reference: str | None = None,
     save_generated: str | None = None,
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int = 64,
     num_workers: int = 2,
     seed: int = 0,
 ) -> None:

@@ -112,7 +112,7 @@ def collect(
     files: list[Path],
     embedding: Embedding,
     device: torch.device,
-    batch_size: int = 32,
+    batch_size: int = 64,
     num_workers: int = 2,
     progress: bool = True,
 ) -> Vectors:
@@ -132,11 +132,10 @@ def collect(
             done.append(entry)
             if entry.examples is None:
                 continue
-            if waiting and waiting[0].examples.shape[1:] != entry.examples.shape[1:]:
+            full = sum(len(other.examples) for other in [*waiting, entry]) > batch_size
+            if full or waiting and waiting[0].examples.shape[1:] != entry.examples.shape[1:]:
                 flush(waiting, embedding, batch_size, store)
             waiting.append(entry)
-            if sum(len(other.examples) for other in waiting) >= batch_size:
-                flush(waiting, embedding, batch_size, store)
         flush(waiting, embedding, batch_size, store)
     return gather(done, embedding)
 
