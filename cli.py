@@ -221,6 +221,7 @@ def encode(
 
     from codec.jukebox import JukeboxCodec
     from datamodules.encode import EncodeModule, Job, Tracks
+    from datamodules.sampler import outlive_sigterm
 
     if codec and codec_path:
         raise ValueError("codec_path is for Jukebox's codec: give --codec.path with --codec")
@@ -238,7 +239,10 @@ def encode(
             enable_model_summary=False,
         )
         loader = DataLoader(
-            Tracks(todo, codec.sample_rate), batch_size=None, num_workers=num_workers
+            Tracks(todo, codec.sample_rate),
+            batch_size=None,
+            num_workers=num_workers,
+            worker_init_fn=outlive_sigterm,
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
     job.finish()
@@ -267,9 +271,13 @@ def save_samples(out: str, made: "Iterable[Tensor]", sample_rate: int) -> None:
     from callbacks.spectrogram import write_spectrogram
     from datamodules import audio
 
+    folder = Path(out).expanduser()
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"--out {out}: {there} is a file, give a folder")
     written, number = [], 0
     for samples in made:
-        while (path := Path(out) / f"sample_{number}.wav").exists():
+        while (path := folder / f"sample_{number}.wav").exists():
             number += 1
         audio.write(path, samples, sample_rate)
         write_spectrogram(path.with_suffix(".png"), samples, sample_rate)

@@ -7,9 +7,11 @@ import os
 import sys
 from pathlib import Path
 
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.progress import ResumedBar
 from callbacks.randomness import BatchSeed
@@ -36,7 +38,7 @@ class CommandLine(LightningCLI):
         """Look at the checkpoint before music is encoded; the settings stay as they are given."""
         path = self.config[self.config.subcommand].ckpt_path
         if path and "://" not in path and path not in ("last", "best", "hpc"):
-            check_resumable(path)
+            check_resumable(path, self.config[self.config.subcommand].model)
 
     def before_instantiate_classes(self) -> None:
         """Let wandb keep its files in the run's folder, too."""
@@ -49,8 +51,21 @@ class CommandLine(LightningCLI):
                     logger.init_args.save_dir = trainer.default_root_dir
 
     def before_fit(self) -> None:
-        resumed = self._get(self.config, "ckpt_path")
-        self.trainer.callbacks.insert(0, RunFolder(resumed))
+        root = str(self.trainer.default_root_dir)
+        folder = RunFolder(self._get(self.config, "ckpt_path"))
+        if rank_zero_only.rank == 0 and not self.trainer.fast_dev_run and "://" not in root:
+            folder.take(root)
+        self.trainer.callbacks.insert(0, folder)
+
+
+class RunConfig(SaveConfigCallback):
+    """Write config.yaml when training starts: other commands and refused ones leave it alone."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        pass
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().setup(trainer, pl_module, "fit")
 
 
 def train(args: list[str]) -> None:
@@ -72,6 +87,7 @@ def train(args: list[str]) -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
+            save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True},
             # our samplers already give each process its share
             trainer_defaults={
@@ -82,20 +98,35 @@ def train(args: list[str]) -> None:
             parser_kwargs={"exit_on_error": False}
             | dict.fromkeys(COMMANDS, {"exit_on_error": False}),
         )
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error  # Lightning ends with 1, other commands with 130
+        raise
     except MisconfigurationException as error:  # no such accelerator, devices or strategy
         raise ValueError(str(error)) from error
 
 
-def check_resumable(path: str) -> None:
-    """Raise unless a path is that of a checkpoint of fit."""
+def check_resumable(path: str, model: Namespace) -> None:
+    """Raise unless a path is that of a checkpoint of fit, of the model of these settings."""
     file = Path(path).expanduser()
+    if not file.exists():
+        raise FileNotFoundError(f"no checkpoint at {file}")
     if file.is_dir():
         raise ValueError(f"{file} is a folder: --ckpt_path takes a file, such as last.ckpt")
-    if "loops" not in read_content(file, in_place=True):
+    content = read_content(file, in_place=True)
+    if "loops" not in content:
         raise ValueError(
             f"{file} is no checkpoint of fit but weights alone: start from them with "
             f"--model.init_from {file}"
         )
+    theirs, ours = content["hyper_parameters"], {"_class_path": model.class_path}
+    for name, value in (ours | {"jb_level": model.init_args.get("jb_level")}).items():
+        if theirs.get(name, value) != value:
+            what = "level" if name == "jb_level" else "model"
+            raise ValueError(
+                f"{file} is of {what} {theirs[name]}, the config's is {value}: give the --config "
+                "files and options that it was made with"
+            )
 
 
 def arranged(args: list[str]) -> list[str]:

@@ -24,9 +24,10 @@ def quickstart() -> int:
     """Train, or go on with what was trained, and sample; return the exit status."""
     fit = FIT
     if LAST.is_file():
-        print(f"Going on with the model in {ROOT}; remove that folder to train anew.")
+        print(f"What {ROOT} holds isn't trained again; remove that folder to start anew.")
         fit = [*FIT, "--ckpt_path", str(LAST)]
-    status = main(fit) or main(SAMPLE)
+    seed = len(list(Path(ROOT, "samples").glob("*.wav")))  # a second call makes others
+    status = main(fit) or main([*SAMPLE, "--seed", str(seed)])
     if status == 0:
         print(f"Demos are in {ROOT}/demos, checkpoints in {ROOT}/checkpoints, ", end="")
         print(f"generated audio in {ROOT}/samples.")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
@@ -77,6 +78,9 @@ class Demo(Callback):
             return
         self._last_step = trainer.global_step
         folder = run_folder(trainer) / "demos" / f"step_{trainer.global_step:08d}"
+        if trainer.state.fn != TrainerFn.FITTING:  # where steps aren't counted
+            path = trainer.ckpt_path
+            folder = folder.with_name(f"validate_{Path(path).stem if path else 'untrained'}")
         if trainer.is_global_zero:
             with isolate_rng():  # restores nothing after an exception, so none may leave it
                 try:

@@ -23,29 +23,32 @@ class RunFolder(Callback):
         self.resumed = resumed
         self._lock: IO[str] | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """By now each process has read what the model starts from, and nothing is written yet."""
-        remote = "://" in str(trainer.default_root_dir)
-        if stage != "fit" or trainer.fast_dev_run or remote:
+    def take(self, folder: str) -> None:
+        """Lock the folder, before loggers write there; ValueError if another run has it."""
+        place = Path(folder).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(place)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """By now the settings have proved good, and nothing is written yet."""
+        if trainer.fast_dev_run or "://" in str(trainer.default_root_dir):
             return
-        problem = self._take(trainer.default_root_dir) if trainer.is_global_zero else None
+        problem = self._set_aside(trainer.default_root_dir) if trainer.is_global_zero else None
         if problem := trainer.strategy.broadcast(problem):  # all processes stop, or none
-            raise ValueError(problem)
+            raise OSError(problem)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._lock:
             self._lock.close()
             self._lock = None
 
-    def _take(self, folder: str) -> str | None:
-        """Make the folder this run's; say why that can't be."""
+    def _set_aside(self, folder: str) -> str | None:
+        """Keep an earlier run's files; say why that can't be."""
         place = Path(folder).absolute()
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(place)
             if not self._goes_on(place):
                 set_aside(place)
-        except (ValueError, OSError) as error:
+        except OSError as error:
             return str(error)
         return None
 

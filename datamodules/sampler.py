@@ -2,6 +2,7 @@
 
 import logging
 import random
+import signal
 from collections.abc import Callable, Iterator, Sized
 
 import torch
@@ -111,6 +112,14 @@ def val_loader(
     return _loader(dataset, trainer, batch_size, num_workers, seed=0, shuffle=False)
 
 
+def outlive_sigterm(worker: int) -> None:
+    """Let a worker end with its loader: SIGTERM to the whole group is the main process's to handle.
+
+    Otherwise a dead worker's error comes before the checkpoint that is written on SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def _loader(
     dataset: Dataset, trainer: Trainer, batch_size: int, num_workers: int, seed: int, shuffle: bool
 ) -> DataLoader:
@@ -121,6 +130,7 @@ def _loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
+        worker_init_fn=outlive_sigterm,
         persistent_workers=num_workers > 0,
         pin_memory=trainer.strategy.root_device.type != "cpu",
         drop_last=shuffle and len(sampler) >= batch_size,  # the order changes, so nothing is lost

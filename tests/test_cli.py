@@ -180,3 +180,25 @@ def test_quickstart_goes_on_with_what_it_has_trained(tmp_path, monkeypatch):
     quickstart.LAST.touch()
     quickstart.quickstart()
     assert [("--ckpt_path" in args) for args in calls] == [False, False, True, False]
+
+
+def test_only_training_writes_the_settings(music, tmp_path):
+    fit = [*QUICK, f"--data.audio={music}", "--model.length=32", "--trainer.accelerator=cpu"]
+    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.demo_steps=2"]
+    fit += [f"--trainer.default_root_dir={tmp_path}", "--data.batch_size=2", *SMALL]
+    assert cli.main(["fit", *fit]) == 0
+    before = (tmp_path / "config.yaml").read_text()
+    last = ["--ckpt_path=last", "--model.learning_rate=9"]
+    assert cli.main(["validate", *fit, *last]) == 0
+    assert cli.main(["fit", *fit, *last, "--model.net.hidden_size=32"]) == 2
+    assert cli.main(["fit", *fit, "--data.batch_size=0"]) == 2
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert (tmp_path / "demos" / "validate_last").is_dir()
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_samples_go_to_a_folder(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(ValueError, match="file is a file, give a folder"):
+            cli.save_samples(str(out), iter(()), 44100)

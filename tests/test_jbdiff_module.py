@@ -49,6 +49,15 @@ def test_a_level_alone_names_its_config_and_no_other_model_gets_it(tmp_path):
     assert arranged(["fit", "--x=1", "--config=a"]) == ["fit", "--config", "a", "--x=1"]
 
 
+def test_going_on_from_another_level_is_refused_before_music_is_encoded(music, tmp_path, capsys):
+    settings = {"_class_path": "jbdiff.module.JBDiff", "jb_level": 1}
+    torch.save({"hyper_parameters": settings, "loops": {}}, tmp_path / "level1.ckpt")
+    args = ["--model.jb_level=2", f"--ckpt_path={tmp_path / 'level1.ckpt'}"]
+    assert cli.main(["fit", *CONFIGS, *SIZES, f"--data.audio={music}", *args]) == 2
+    assert "level1.ckpt is of level 1, the config's is 2" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_start_from_another_level_is_refused(music, tmp_path, capsys):
     content = {"hyper_parameters": {"jb_level": 1}, "state_dict": {"net.x": torch.zeros(1)}}
     torch.save(content, tmp_path / "level1.ckpt")
