@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -19,6 +20,10 @@ from callbacks.run_folder import RunFolder
 from codec.weights import read_content
 
 ROOT = Path(__file__).parent
+SHARES = (  # whole numbers of batches, or a share of all
+    *(f"limit_{loop}_batches" for loop in ("train", "val", "test", "predict")),
+    *("overfit_batches", "val_check_interval"),
+)
 COMMANDS = ("fit", "validate", "test", "predict")
 CLASSES = """The configs in configs/ say what the model and the data are. Their options:
 
@@ -41,8 +46,10 @@ class CommandLine(LightningCLI):
             check_resumable(path, self.config[self.config.subcommand].model)
 
     def before_instantiate_classes(self) -> None:
-        """Let wandb keep its files in the run's folder, too."""
+        """Keep whole numbers of batches; let wandb keep its files in the run's folder, too."""
         trainer = self._get(self.config, "trainer")
+        for name, count in counts(sys.argv[1:]).items():
+            trainer[name] = count
         loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
         for logger in loggers:
             if logger and logger is not True and logger.class_path.endswith("WandbLogger"):
@@ -104,6 +111,23 @@ def train(args: list[str]) -> None:
         raise
     except MisconfigurationException as error:  # no such accelerator, devices or strategy
         raise ValueError(str(error)) from error
+
+
+def counts(args: list[str]) -> dict[str, int]:
+    """Find the trainer's settings where 1 was written: one batch, which the parser makes 1.0, all.
+
+    What comes later counts, as it does for the parser.
+    """
+    found: dict[str, object] = {}
+    for arg, after in zip(args, [*args[1:], ""], strict=True):
+        name, _, value = arg.partition("=")
+        value = value or after
+        if name in ("--config", "-c") and Path(value).is_file():
+            settings = yaml.safe_load(Path(value).read_text()).get("trainer") or {}
+            found |= {name: settings[name] for name in SHARES if name in settings}
+        elif name.removeprefix("--trainer.") in SHARES:
+            found[name.removeprefix("--trainer.")] = 1 if value == "1" else None
+    return {name: 1 for name, value in found.items() if type(value) is int and value == 1}
 
 
 def check_resumable(path: str, model: Namespace) -> None:

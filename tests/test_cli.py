@@ -10,6 +10,7 @@ import cli
 import quickstart
 from codec.jukebox import JukeboxCodec
 from datamodules.tokens import Header, TokenStore
+from lightning_cli import counts
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("sedd_absorb", "tiny", "quickstart")
@@ -195,6 +196,13 @@ def test_only_training_writes_the_settings(music, tmp_path):
     assert (tmp_path / "config.yaml").read_text() == before
     assert (tmp_path / "demos" / "validate_last").is_dir()
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_one_batch_is_not_all_of_them(tmp_path):
+    (tmp_path / "a.yaml").write_text("trainer: {limit_val_batches: 1, limit_test_batches: 1.0}")
+    args = ["fit", "--config", str(tmp_path / "a.yaml"), "--trainer.limit_train_batches=1"]
+    assert counts(args) == {"limit_val_batches": 1, "limit_train_batches": 1}
+    assert counts([*args, "--trainer.limit_train_batches", "0.5"]) == {"limit_val_batches": 1}
 
 
 def test_samples_go_to_a_folder(tmp_path, capsys):
