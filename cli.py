@@ -269,12 +269,10 @@ def save_samples(out: str, made: "Iterable[Tensor]", sample_rate: int) -> None:
     They are numbered on from what lies there, which is kept.
     """
     from callbacks.spectrogram import write_spectrogram
+    from codec.export import output_folder
     from datamodules import audio
 
-    folder = Path(out).expanduser()
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ValueError(f"--out {out}: {there} is a file, give a folder")
+    folder = output_folder(out)
     written, number = [], 0
     for samples in made:
         while (path := folder / f"sample_{number}.wav").exists():

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.progress import ResumedBar
 from callbacks.randomness import BatchSeed
-from callbacks.run_folder import RunFolder
+from callbacks.run_folder import RunFolder, place_of
 from codec.weights import read_content
 
 ROOT = Path(__file__).parent
@@ -24,7 +24,6 @@ SHARES = (  # whole numbers of batches, or a share of all
     *(f"limit_{loop}_batches" for loop in ("train", "val", "test", "predict")),
     *("overfit_batches", "val_check_interval"),
 )
-COMMANDS = ("fit", "validate", "test", "predict")
 CLASSES = """The configs in configs/ say what the model and the data are. Their options:
 
   python cli.py fit --model.help sedd.module.SEDD
@@ -58,9 +57,8 @@ class CommandLine(LightningCLI):
                     logger.init_args.save_dir = trainer.default_root_dir
 
     def before_fit(self) -> None:
-        root = str(self.trainer.default_root_dir)
         folder = RunFolder(self._get(self.config, "ckpt_path"))
-        if rank_zero_only.rank == 0 and not self.trainer.fast_dev_run and "://" not in root:
+        if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
             folder.take(root)
         self.trainer.callbacks.insert(0, folder)
 
@@ -103,7 +101,7 @@ def train(args: list[str]) -> None:
                 "callbacks": [BatchSeed(), ResumedBar()],
             },
             parser_kwargs={"exit_on_error": False}
-            | dict.fromkeys(COMMANDS, {"exit_on_error": False}),
+            | dict.fromkeys(LightningCLI.subcommands(), {"exit_on_error": False}),
         )
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
@@ -143,12 +141,15 @@ def check_resumable(path: str, model: Namespace) -> None:
             f"{file} is no checkpoint of fit but weights alone: start from them with "
             f"--model.init_from {file}"
         )
-    theirs, ours = content["hyper_parameters"], {"_class_path": model.class_path}
-    for name, value in (ours | {"jb_level": model.init_args.get("jb_level")}).items():
-        if theirs.get(name, value) != value:
-            what = "level" if name == "jb_level" else "model"
+    theirs = content.get("hyper_parameters", {})
+    level = model.get("init_args.jb_level")
+    for what, name, ours in (
+        ("model", "_class_path", model.class_path),
+        ("level", "jb_level", level),
+    ):
+        if theirs.get(name, ours) != ours:
             raise ValueError(
-                f"{file} is of {what} {theirs[name]}, the config's is {value}: give the --config "
+                f"{file} is of {what} {theirs[name]}, the config's is {ours}: give the --config "
                 "files and options that it was made with"
             )
 

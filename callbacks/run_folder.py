@@ -23,17 +23,17 @@ class RunFolder(Callback):
         self.resumed = resumed
         self._lock: IO[str] | None = None
 
-    def take(self, folder: str) -> None:
+    def take(self, folder: Path) -> None:
         """Lock the folder, before loggers write there; ValueError if another run has it."""
-        place = Path(folder).absolute()
-        place.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """By now the settings have proved good, and nothing is written yet."""
-        if trainer.fast_dev_run or "://" in str(trainer.default_root_dir):
+        folder = place_of(trainer)
+        if folder is None:
             return
-        problem = self._set_aside(trainer.default_root_dir) if trainer.is_global_zero else None
+        problem = self._set_aside(folder) if trainer.is_global_zero else None
         if problem := trainer.strategy.broadcast(problem):  # all processes stop, or none
             raise OSError(problem)
 
@@ -42,12 +42,11 @@ class RunFolder(Callback):
             self._lock.close()
             self._lock = None
 
-    def _set_aside(self, folder: str) -> str | None:
+    def _set_aside(self, folder: Path) -> str | None:
         """Keep an earlier run's files; say why that can't be."""
-        place = Path(folder).absolute()
         try:
-            if not self._goes_on(place):
-                set_aside(place)
+            if not self._goes_on(folder):
+                set_aside(folder)
         except OSError as error:
             return str(error)
         return None
@@ -58,6 +57,12 @@ class RunFolder(Callback):
         if self.resumed in ("last", "hpc"):
             return True
         return Path(self.resumed).resolve().is_relative_to((folder / "checkpoints").resolve())
+
+
+def place_of(trainer: Trainer) -> Path | None:
+    """Give the folder of a run on this machine; None for one that is elsewhere or saves nothing."""
+    root = str(trainer.default_root_dir)
+    return None if trainer.fast_dev_run or "://" in root else Path(root).absolute()
 
 
 def lock(folder: Path) -> IO[str]:

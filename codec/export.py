@@ -20,9 +20,27 @@ def holds_settings(path: str | Path) -> bool:
 def settings_of(path: str | Path) -> dict:
     """Give the settings that a checkpoint of fit or an export holds; none for other files."""
     path = Path(path).expanduser()
-    if path.is_dir() and (path / CONFIG).is_file():
-        return json.loads((path / CONFIG).read_text())["hyper_parameters"]
-    return read_content(path, in_place=True).get("hyper_parameters", {})
+    exported = (path / CONFIG).is_file()
+    content = read_config(path) if exported else read_content(path, in_place=True)
+    return content.get("hyper_parameters", {})
+
+
+def read_config(folder: Path) -> dict:
+    """Read what an exported folder holds beside its weights; ValueError where it's damaged."""
+    path = folder / CONFIG
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read: {error}") from error
+
+
+def output_folder(out: str | Path) -> Path:
+    """Give the path of a folder to write to; ValueError if it, or one above it, is a file."""
+    folder = Path(out).expanduser()
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"--out {out}: {there} is a file, give a folder")
+    return folder
 
 
 def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
@@ -47,9 +65,7 @@ def export(checkpoint: str | Path, out: str | Path, bits: int = 32) -> int:
         raise ValueError(
             f"{checkpoint} was made from objects, not from the command line's settings: {error}"
         ) from error
-    out = Path(out).expanduser()
-    if out.is_file():
-        raise ValueError(f"--out {out} is a file: give a folder")
+    out = output_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     write(state, bits, out / WEIGHTS)
     (out / CONFIG).write_text(text)
@@ -67,15 +83,11 @@ def write(state: dict[str, Tensor], bits: int, path: Path) -> None:
 
 def as_checkpoint(folder: Path) -> io.BytesIO:
     """Give an exported folder the form that `load_from_checkpoint` reads."""
-    path = folder / CONFIG
-    if not path.is_file():
+    if not (folder / CONFIG).is_file():
         found = sorted(folder.glob("*.ckpt")) or sorted(folder.glob("checkpoints/*.ckpt"))
         hint = f"; give one of its checkpoints, such as {found[-1]}" if found else ""
         raise FileNotFoundError(f"{folder} is no exported model: it has no {CONFIG}{hint}")
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
+    config = read_config(folder)
     state = {
         name: value.float() if value.dtype == torch.float16 else value
         for name, value in read_state(folder).items()

@@ -46,7 +46,7 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
     try:
         if path.suffix == ".safetensors":
             return unpacked(load_file(path))
-        zipped = has_magic(path)
+        zipped = is_archive(path)
         with torch.serialization.safe_globals(ALLOWED):
             content = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=in_place and zipped
@@ -66,7 +66,7 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
     return content
 
 
-def has_magic(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
     """Say whether a file begins as torch's zip archives do; ValueError unless as its pickles do."""
     with path.open("rb") as file:
         start = file.read(4)

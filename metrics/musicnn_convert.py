@@ -5,7 +5,6 @@ The index is a LevelDB table: blocks of sorted keys, where a key gives only what
 one before it, and values that are protocol buffers.
 """
 
-import os
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
+
+from codec.weights import write_state
 
 FOLDER = "musicnn/MTT_musicnn"  # the model trained on MagnaTagATune
 FLOAT32 = 1  # TensorFlow's number for the type
@@ -32,13 +32,7 @@ def convert(wheel: str | Path, out: str | Path) -> None:
         raise ValueError(f"{wheel} is not the package musicnn 0.1.0: {error}") from error
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        save_file(rename(variables(index, data)), temporary)
-        temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_state(rename(variables(index, data)), out)
 
 
 def rename(values: dict[str, np.ndarray]) -> dict[str, Tensor]:

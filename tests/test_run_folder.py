@@ -68,9 +68,9 @@ def test_two_runs_at_once_in_a_folder_are_refused(tmp_path):
     try:
         assert holder.stdout.readline() == "locked\n"
         with pytest.raises(ValueError, match="another run is training in"):
-            RunFolder().take(str(tmp_path))
+            RunFolder().take(tmp_path)
         assert step(tmp_path / "checkpoints/last.ckpt") == 3
     finally:
         holder.kill()  # as a run is: its lock must go with it
         holder.wait()
-    RunFolder().take(str(tmp_path))
+    RunFolder().take(tmp_path)
