@@ -12,12 +12,13 @@ from torch import Tensor, distributed
 from callbacks.curves import draw, log_picture, write_csv
 from callbacks.demo import log_clips, run_folder, write_clips
 from datamodules import audio as audio_files
+from metrics.collect import collect
 from metrics.embedding import Embedding
 from metrics.fad import DEFAULT, create
 from metrics.frechet import Gaussian, frechet
 from metrics.kernel import kernel_distance
 from metrics.logmel import LogMel
-from metrics.vectors import Vectors, collect
+from metrics.vectors import Vectors
 
 log = logging.getLogger(__name__)
 GENERATED = "sample"

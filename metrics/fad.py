@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from datamodules import audio
+from metrics.collect import collect
 from metrics.embedding import Embedding
 from metrics.extrapolate import extrapolate
 from metrics.frechet import Gaussian, deficiency, frechet
@@ -16,7 +17,7 @@ from metrics.library import Library
 from metrics.logmel import LogMel
 from metrics.musicnn import Musicnn
 from metrics.pann import PANN
-from metrics.vectors import SUFFIX, Vectors, collect, describe, saved_path
+from metrics.vectors import SUFFIX, Vectors, describe, saved_path
 from metrics.vggish import VGGish
 
 DEFAULT = "musicnn"

@@ -1,32 +1,23 @@
-"""The vectors of a folder of music: computed once, kept by content, saved and named."""
+"""The vectors of some music: saved, named and read again."""
 
-import hashlib
 import json
-import logging
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
-from datamodules import audio
 from datamodules.cache import cache_folder
-from metrics.embedding import QUIETEST, Embedding
+from metrics.embedding import Embedding
 from metrics.frechet import Gaussian
 
-log = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
-In, Out = TypeVar("In"), TypeVar("Out")
 
 
 @dataclass(frozen=True)
@@ -48,11 +39,10 @@ class Vectors:
         return Gaussian.of(self.values)
 
     def save(self, path: Path) -> None:
-        """Write to a file that stands whole or not at all."""
         words = {"files": self.files, "counts": self.counts, "notes": self.notes}
         metadata = self.about | {key: json.dumps(value) for key, value in words.items()}
         tensors = {"values": self.values.contiguous()}
-        _write(path, lambda temporary: save_file(tensors, temporary, metadata))
+        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
     @classmethod
     def load(cls, path: Path) -> "Vectors":
@@ -87,18 +77,6 @@ class Vectors:
         return cls(values, [str(path)], [len(array)], about, notes)
 
 
-@dataclass
-class Entry:
-    """A file on its way: what it holds, its vectors once known, or why it has none."""
-
-    path: Path
-    digest: str = ""
-    level: float = 0.0  # dB RMS
-    examples: Tensor | None = None
-    vectors: np.ndarray | None = None
-    problem: str = ""
-
-
 def describe(embedding: Embedding) -> dict[str, str]:
     return {
         "embedding": embedding.name,
@@ -106,118 +84,6 @@ def describe(embedding: Embedding) -> dict[str, str]:
         "settings": embedding.settings,
         "measure": embedding.measure,
     }
-
-
-def collect(
-    files: list[Path],
-    embedding: Embedding,
-    device: torch.device,
-    batch_size: int = 64,
-    num_workers: int = 2,
-    progress: bool = True,
-) -> Vectors:
-    """Embed files, reading ahead in threads and filling batches across files.
-
-    The vectors of a file are kept by its content and the embedding's fingerprint. Files that can't
-    be read, and those too short for one vector, are left out and named in the notes.
-    """
-    store = cache_folder() / "vectors" / embedding.fingerprint
-    embedding.to(device)
-    done: list[Entry] = []
-    waiting: list[Entry] = []
-    with ThreadPoolExecutor(num_workers) as pool:
-        entries = ahead(pool, lambda path: read(path, embedding, device, store), files, num_workers)
-        title = f"{embedding.name} vectors"
-        for entry in tqdm(entries, title, len(files), unit="file", disable=not progress):
-            done.append(entry)
-            if entry.examples is None:
-                continue
-            full = sum(len(other.examples) for other in [*waiting, entry]) > batch_size
-            if full or waiting and waiting[0].examples.shape[1:] != entry.examples.shape[1:]:
-                flush(waiting, embedding, batch_size, store)
-            waiting.append(entry)
-        flush(waiting, embedding, batch_size, store)
-    return gather(done, embedding)
-
-
-def read(path: Path, embedding: Embedding, device: torch.device, store: Path) -> Entry:
-    """Find a file's vectors in the cache, or read it and prepare its examples."""
-    entry = Entry(path)
-    try:
-        entry.digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if cached := load_cached(store / f"{entry.digest}.npz", embedding.dim):
-            entry.vectors, entry.level = cached
-            return entry
-        samples = audio.read(path, channels=1)
-        entry.level = 10 * samples.square().mean().clamp(min=1e-12).log10().item()
-        prepared = embedding.prepare(samples[None].to(device), audio.probe(path).sample_rate)[0]
-        if len(prepared):
-            entry.examples = prepared
-        else:
-            seconds = embedding.shortest / embedding.sample_rate
-            entry.problem = f"{path} is shorter than the {seconds:.2f} s of one vector"
-    except (ValueError, OSError) as error:
-        entry.problem = str(error)
-    return entry
-
-
-@torch.no_grad()
-def flush(waiting: list[Entry], embedding: Embedding, batch_size: int, store: Path) -> None:
-    """Embed what waits, and keep each file's vectors."""
-    if not waiting:
-        return
-    examples = torch.cat([entry.examples for entry in waiting])
-    vectors = torch.cat([embedding.embed(part) for part in examples.split(batch_size)]).cpu()
-    each = len(vectors) // len(examples)  # vectors an example gives
-    sizes = [each * len(entry.examples) for entry in waiting]
-    for entry, part in zip(waiting, vectors.split(sizes), strict=True):
-        entry.examples, entry.vectors = None, part.numpy()
-        if not np.isfinite(entry.vectors).all():
-            entry.vectors, entry.problem = None, f"{entry.path} gave vectors that are not finite"
-            continue
-        save_cached(store / f"{entry.digest}.npz", entry)
-    waiting.clear()
-
-
-def gather(entries: list[Entry], embedding: Embedding) -> Vectors:
-    """Put the files' vectors together, and note what is odd about the files."""
-    good = [entry for entry in entries if entry.vectors is not None]
-    problems = [entry.problem for entry in entries if entry.vectors is None]
-    if not good:
-        raise ValueError(f"none of {len(entries)} files gave a vector; the first: {problems[0]}")
-    notes = problems[:3]
-    if len(problems) > 3:
-        notes.append(f"{len(problems)} of {len(entries)} files were left out")
-    silent = sum(entry.level < QUIETEST for entry in good)
-    if silent:
-        notes.append(f"{silent} of {len(good)} files are silent (below {QUIETEST:g} dB)")
-    values = torch.from_numpy(np.concatenate([entry.vectors for entry in good]))
-    names = [str(entry.path) for entry in good]
-    return Vectors(values, names, [len(e.vectors) for e in good], describe(embedding), notes)
-
-
-def load_cached(path: Path, dim: int) -> tuple[np.ndarray, float] | None:
-    """Read vectors and level of a file; what is broken is said so and made again."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path) as stored:
-            vectors, level = stored["vectors"], float(stored["level"])
-        if vectors.ndim == 2 and vectors.shape[1] == dim and np.isfinite(vectors).all():
-            return vectors, level
-        reason = f"it has shape {list(vectors.shape)} or isn't finite"
-    except Exception as error:  # zipfile, zlib and numpy each have their own
-        reason = f"{type(error).__name__}: {error}"
-    log.warning("the cached vectors in %s are broken and made again (%s)", path, reason)
-    return None
-
-
-def save_cached(path: Path, entry: Entry) -> None:
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez(file, vectors=entry.vectors, level=entry.level)
-
-    _write(path, write)
 
 
 def saved_path(name: str) -> Path:
@@ -229,20 +95,8 @@ def saved_path(name: str) -> Path:
     return cache_folder() / "saved_vectors" / f"{name}{SUFFIX}"
 
 
-def ahead(
-    pool: ThreadPoolExecutor, work: Callable[[In], Out], items: Iterable[In], workers: int
-) -> Iterator[Out]:
-    """Map in order, a few items ahead and no more, so that memory stays bounded."""
-    running: deque = deque()
-    for item in items:
-        running.append(pool.submit(work, item))
-        if len(running) > 2 * workers:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Make a file, and its folder, through `write`: it stands whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

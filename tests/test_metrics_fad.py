@@ -9,10 +9,11 @@ import torch
 import cli
 from datamodules import audio
 from datamodules.cache import cache_folder
+from metrics.collect import collect
 from metrics.fad import compare, library_score, rank_files
 from metrics.frechet import Gaussian, frechet
 from metrics.logmel import LogMel
-from metrics.vectors import Vectors, collect
+from metrics.vectors import Vectors
 
 CPU = torch.device("cpu")
 ABOUT = {"embedding": "toy", "fingerprint": "1", "settings": "", "measure": "distance"}
