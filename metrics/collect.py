@@ -59,7 +59,9 @@ def collect(
     embedding.to(device)
     threads = torch.get_num_threads()
     embedders = threads if device.type == "cpu" else 1
-    size = min(batch_size, max(FEWEST, batch_size // embedders))
+    size = batch_size
+    if embedders > 1:  # half of each one's share, so that none is long alone with the last
+        size = min(batch_size, max(FEWEST, batch_size // (2 * embedders)))
     done: list[Entry] = []
     try:
         with single_threaded(num_workers) as readers, single_threaded(embedders) as pool:

@@ -1,6 +1,7 @@
 """Folders of music against each other."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,6 +78,17 @@ def test_batches_and_the_cache_change_nothing(folders, monkeypatch):
     monkeypatch.setattr(model, "embed", refuse)
     third = collect(files, model, CPU, progress=False)
     assert torch.equal(second.values, third.values)
+
+
+def test_embedding_leaves_the_number_of_threads_as_it_was(folders):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        collect(audio.find(folders[0]), LogMel(), CPU, progress=False)
+        with ThreadPoolExecutor() as pool:
+            assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_changed_file_and_a_broken_cache_are_embedded_again(folders, caplog):
