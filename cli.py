@@ -57,8 +57,11 @@ def main(args: list[str] | None = None) -> int:
         check_configs(args)
         run(command, args)
     except ArgumentError as error:
+        told = clear(str(error))
         kind = " ".join(args[: 1 + (args[:2] in (["sample", "jbdiff"], ["sample", "dance"]))])
-        return mistake(f"{clear(str(error))}\n(cli.py {kind} --help lists the options)")
+        part = re.match(r"Parser key \"(\w+)\": Problem with given class_path '([\w.]+)'", told)
+        options = "--{}.help {}".format(*part.groups()) if part else "--help"
+        return mistake(f"{told}\n(cli.py {kind} {options} lists the options)")
     except (ValueError, OSError) as error:
         if os.environ.get("MUSIC_TRACEBACK"):
             raise

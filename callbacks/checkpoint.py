@@ -71,7 +71,12 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 class BestCheckpoint(RunCheckpoint):
-    """Keep `best.ckpt`, the one with the lowest (or highest) monitored value at a validation."""
+    """Keep `best.ckpt`, the one with the lowest (or highest) monitored value at a validation.
+
+    Args:
+        monitor: the value's name
+        mode: min or max
+    """
 
     def __init__(self, monitor: str = "val/loss", mode: str = "min"):
         super().__init__(filename="best", monitor=monitor, mode=mode, save_on_train_epoch_end=False)
@@ -82,6 +87,10 @@ class StepCheckpoint(RunCheckpoint):
 
     Saves too when training ends and when it is stopped: by SIGTERM, after which the process ends
     with status 143, and, where one process trains, by Ctrl-C or an error.
+
+    Args:
+        every_n_steps: steps from one to the next
+        keep: how many to keep
     """
 
     def __init__(self, every_n_steps: int = 1000, keep: int = 1):

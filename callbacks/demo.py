@@ -35,9 +35,14 @@ class Demo(Callback):
     `pl_module.demo(batch, num_demos, num_samples, generator)` returns audio [B, C, T] by name;
     `batch` is the first validation batch, and `generator` lies on the module's device. A demo is
     made by one process while the others wait, leaves the random streams of training alone, and when
-    it fails, training goes on. With `every_n_steps`, a validation makes one only when that many
-    steps have passed since the last. Sanity checks and `fast_dev_run` make none. In the predict
-    loop it writes the audio that `predict_step` returns by name.
+    it fails, training goes on. Sanity checks and `fast_dev_run` make none. In the predict loop it
+    writes the audio that `predict_step` returns by name.
+
+    Args:
+        every_n_steps: steps from one demo to the next at least; null makes one at each validation
+        num_demos: how many of each kind
+        seconds: the longest a demo lasts; the model may make less
+        seed: of the noise they start from
     """
 
     def __init__(

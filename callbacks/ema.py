@@ -13,6 +13,9 @@ class EMA(WeightAveraging):
     The average stands in for the weights during validation and after training. A checkpoint holds
     it as `state_dict`, and the trained weights as `current_model_state`, at whatever moment it is
     saved: also in the middle of a validation, and after training.
+
+    Args:
+        decay: what a step leaves of the average, once the start is over
     """
 
     def __init__(self, decay: float = 0.9999):

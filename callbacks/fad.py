@@ -32,14 +32,22 @@ class FAD(Callback):
     Each process makes its part of `num_clips` through `pl_module.demo`, a few at each validation
     batch, and all compute the same scores: `fad/<embedding>`, `kad/<embedding>`, and as
     `fad/<embedding>_floor` the distance of real validation music as the model's codec renders it.
-    `reference` is a folder of music, embedded once and kept; without one it's the data module's
-    validation tracks, or, where their files aren't at hand, the real music after the codec. The
-    first `num_demos` clips are written and logged as Demo does, which then isn't needed.
-
     Without the embedding's weights a spectral distance takes its place. Training's random streams
     are left alone, and when a measurement fails, training goes on. `fad/<embedding>` can be the
     monitor of a checkpoint if every validation measures it (`every_n_steps` null). The scores are
     kept in `fad.csv` and drawn in `fad.png`, in the run's folder.
+
+    Args:
+        reference: a folder of music, embedded once and kept; if null, the validation tracks, or,
+            where their files aren't at hand, the real music after the codec
+        embedding: musicnn, vggish, pann_8k, pann_16k, pann_32k, logmel, clap or encodec
+        path: the embedding's file of weights, if it isn't in ckpts/
+        every_n_steps: steps from one score to the next at least; null scores at each validation
+        num_clips: clips to make, by all processes together
+        seconds: the longest a clip lasts; the model may make less
+        num_demos: of the first clips, how many to write and log as Demo does, which then isn't
+            needed
+        seed: of the noise they start from
     """
 
     def __init__(

@@ -13,8 +13,17 @@ from codec.vqvae_loss import Bandwidth, reconstruction_loss
 class VQVAEModule(LightningModule):
     """Train the chosen levels of the VQ-VAE; they share nothing, so each may have its own process.
 
-    `length` is in samples, and so is `val_length`, that of the passages to validate on and to hear.
-    `learning_rate` decays along a half cosine over `decay_steps` after `warmup_steps`.
+    Args:
+        levels: which levels to train, of 0 (finest), 1 and 2
+        length: samples of a passage
+        val_length: samples of a passage to validate on and to hear
+        learning_rate: Adam's, after the warm-up
+        warmup_steps: steps over which the learning rate rises from 0
+        decay_steps: steps over which it then falls, along a half cosine
+        commit: weight of the commitment loss
+        codebook_decay: decay of the codes' averages
+        revive_below: replace codes that are used less than this, on average a step
+        config: sizes of the network
     """
 
     def __init__(

@@ -62,9 +62,18 @@ class TokenDataModule(LightningDataModule):
 
     `tokens` is a store that `encode` made. Without one, the music in `audio` (demo music if None)
     is encoded first, on one process, and the result is used again the next time; changed and new
-    files are encoded, and those that are gone are dropped. Tracks are split by name, and tracks
-    shorter than a window are repeated (`short` = pad) or skipped. An epoch has
-    `windows_per_epoch` windows, or as many as cover the tracks once.
+    files are encoded, and those that are gone are dropped.
+
+    Args:
+        audio: a folder of music, searched with all its folders, or one file; demo music if null
+        tokens: a token store that `encode` made, instead of audio
+        batch_size: passages a process takes at once
+        num_workers: processes that read passages, for each process that trains
+        val_fraction: share of the tracks that is kept for validation, by their names
+        short: what happens to tracks shorter than a passage: pad repeats them, skip leaves them out
+        windows_per_epoch: passages an epoch; as many as cover the tracks once if null
+        val_windows: passages to validate on at most; all if null
+        seed: of the split and of the order
     """
 
     def __init__(

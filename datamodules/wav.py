@@ -150,11 +150,19 @@ class FixedCrops(Dataset):
 class WavDataModule(LightningDataModule):
     """Deliver {"audio": [B, C, T], "context": [B, C, Tc]} as `module.window` asks.
 
-    `audio` is a folder or a file, demo music if None. Tracks are split by name, or `val_audio`
-    gives the validation tracks. Tracks shorter than a window are padded or skipped (`short`). An
-    epoch has `crops_per_epoch` random crops, or as many as cover the tracks once. Validation
-    takes at most `val_crops` fixed crops, or all if None. `gain_db` is the most by which
-    a crop gets louder or softer; `channel_swap` and `phase_invert` are probabilities.
+    Args:
+        audio: a folder of music, searched with all its folders, or one file; demo music if null
+        batch_size: passages a process takes at once
+        num_workers: processes that read passages, for each process that trains
+        val_fraction: share of the tracks that is kept for validation, by their names
+        val_audio: a folder of validation music, instead of a share of audio
+        short: what happens to tracks shorter than a passage: pad with silence, or skip
+        crops_per_epoch: random passages an epoch; as many as cover the tracks once if null
+        val_crops: fixed passages to validate on at most; all if null
+        seed: of the split, the order and the crops
+        gain_db: the most by which a passage gets louder or softer
+        channel_swap: how often left and right change places, 0 to 1
+        phase_invert: how often the sign changes, 0 to 1
     """
 
     def __init__(

@@ -108,8 +108,14 @@ class SkipBlock(nn.Module):
 class DiffusionAttnUnet1D(nn.Module):
     """Predict the velocity of audio x [B, C, T] at times t [B].
 
-    T is a multiple of `multiple`, and at least `min_length`. The `n_attn_layers + 2` deepest of
-    the `depth` resolutions have attention, none if it is 0. `c_mults` lists the channels of each.
+    T is a multiple of `multiple`, and at least `min_length`.
+
+    Args:
+        depth: how many resolutions, each half of the one before
+        n_attn_layers: attention is in this many of the deepest resolutions and in two more; 0 is
+            none at all
+        c_mults: the channels of each resolution
+        io_channels: 2 for stereo
     """
 
     def __init__(

@@ -18,9 +18,17 @@ class Dance(LightningModule):
     """Diffusion of passages of `length` samples; `refine` finishes what another model made.
 
     Attributes carry the published names: a checkpoint's `diffusion_ema.*`, or `diffusion.*` of
-    ours, which is the average already. `demo_steps` counts the sampler's steps in demos, and
-    `demo_strength` is how much of the mono audio its finished demos keep. `init_from` is a file
-    whose weights training starts from: a checkpoint or an export of this class, or a published one.
+    ours, which is the average already.
+
+    Args:
+        net: the network, whose io_channels are those of the audio
+        length: samples of a passage
+        sample_rate: in Hz
+        learning_rate: Adam's
+        demo_steps: steps of the sampler in demos
+        demo_strength: how much of the mono audio the finished demos keep, 0 to 1
+        compile: compile the network
+        init_from: weights to start from: a checkpoint or export of Dance, or a published file
     """
 
     def __init__(

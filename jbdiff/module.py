@@ -27,9 +27,23 @@ class JBDiff(LightningModule):
 
     Level 2 starts from noise. Levels 1 and 0 start from their own encoding of what the level below
     makes of the same audio: this round trip stands where the noise is, in training and after.
-    `net` is given the context's length and the dropout, which is 0.05 at level 2 alone by default.
-    `init_from` is a file whose weights training starts from: a checkpoint or an export of this
-    class, or a level of Jukebox Diffusion v1, which can be the `codec_path` as well.
+
+    Args:
+        jb_level: 2 (coarsest), 1 or 0
+        codec_path: weights of the VQ-VAE, such as OpenAI's vqvae.pth.tar; the project's own if null
+        net: the U-Net, made with the context's length and the dropout
+        base_tokens: latents of a passage
+        context_mult: how many passages before it are the context
+        learning_rate: Adam's
+        context_dropout: how often training leaves the context out, which guidance needs, 0 to 1
+        dropout: the U-Net's; if null, 0.05 at level 2 and none at others
+        min_snr_gamma: weight losses by min-SNR with this gamma; not if null
+        demo_steps: steps of the sampler in demos
+        demo_sampler: ddim, or dpm for few steps
+        demo_guidance: how much demos lean on the context; 1 is the plain prediction
+        compile: compile the network
+        init_from: weights to start from: a checkpoint or export of this level, or one of Jukebox
+            Diffusion v1, which can be the codec_path as well
     """
 
     def __init__(

@@ -116,9 +116,23 @@ class Checkpointed(nn.Module):
 class UNet(nn.Module):
     """Velocity [B, D, L] of noised latents x [B, D, L] at times t [B], given a context [B, M, E].
 
-    One entry a depth: `channels`, `factors` (how much shorter than above), `items` (ResNet blocks
-    before and after the deeper ones), `attentions` and `cross_attentions` (0 or 1). The
-    n-th ResNet block of a depth is dilated by dilation_factor**n, counted anew on the way up.
+    Args:
+        context_length: M, the latents of the context
+        dropout: in each ResNet block
+        in_channels: D, the channels of the latents
+        channels: one entry a depth, as in all lists
+        factors: how much shorter a depth is than the one above
+        items: ResNet blocks before, and again after, the deeper ones
+        attentions: 1 where a depth has self-attention
+        cross_attentions: 1 where a depth attends to the context
+        attention_heads: heads of each attention
+        attention_features: channels of a head
+        context_features: E, the channels of the context
+        modulation_features: channels of the time's embedding
+        resnet_groups: groups of each norm
+        dilation_factor: the n-th ResNet block of a depth is dilated by its n-th power, counted anew
+            on the way up
+        checkpoint_activations: recompute the ResNet blocks on the way back, to save memory
     """
 
     def __init__(

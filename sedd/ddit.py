@@ -109,9 +109,18 @@ class OutputLayer(nn.Module):
 class DDiT(nn.Module):
     """Score network: tokens and noise level to log p(y) / p(x) for every state y.
 
-    vocab_size counts the states of the graph, the mask included. With scale_by_sigma the output
-    starts from the ratios of an absorbing process (appendix C.2), so it belongs to Absorb.
-    checkpoint_activations recomputes the blocks on the way back, to save memory.
+    Args:
+        vocab_size: states of the graph, the mask included
+        hidden_size: channels of a block
+        num_blocks: how many blocks
+        num_heads: heads of each attention
+        cond_dim: channels of the noise level's embedding
+        mlp_ratio: how much wider than a block the middle of its MLP is
+        dropout: in each block
+        scale_by_sigma: let the output start from the ratios of an absorbing process (appendix C.2);
+            this belongs to Absorb
+        attention: auto, sdpa or flash (flash-attn)
+        checkpoint_activations: recompute the blocks on the way back, to save memory
     """
 
     def __init__(

@@ -20,10 +20,20 @@ from sedd.weights import load_weights
 class SEDD(LightningModule):
     """Score-entropy discrete diffusion of passages of `length` tokens.
 
-    `graph` and `net` are given what they depend on, the codec's number of tokens and the graph's
-    number of states. `demo_steps` counts the sampler's steps in demos, which are as long as asked
-    but not beyond `demo_windows` passages. `init_from` is a file whose weights training starts
-    from: a checkpoint or an export of this class, or SEDD's published ones.
+    Args:
+        codec: what turns audio into tokens; Jukebox's VQ-VAE at level 2 if null
+        graph: sedd.graph.Absorb or Uniform, made with the codec's number of tokens
+        noise: sedd.noise.LogLinear or Geometric
+        net: the score network, made with the graph's number of states
+        length: tokens of a passage
+        learning_rate: AdamW's, after the warm-up
+        warmup_steps: steps over which the learning rate rises from 0
+        weight_decay: AdamW's
+        sampling_eps: the earliest time that training draws, above 0
+        demo_steps: steps of the sampler in demos
+        demo_windows: passages at most in a demo, which lasts no longer than the callback asks
+        compile: compile the network
+        init_from: weights to start from: a checkpoint or export of SEDD, or a published file
     """
 
     def __init__(

@@ -145,6 +145,8 @@ def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
 def test_the_hint_names_the_help_of_the_command_that_was_meant(capsys):
     cli.main(["sample", "dance", "x", "--nope=1"])
     assert "(cli.py sample dance --help lists the options)" in capsys.readouterr().err
+    cli.main(["fit", "--config", "configs/sedd_absorb.yaml", "--model.lenght=1"])
+    assert "(cli.py fit --model.help sedd.module.SEDD lists the" in capsys.readouterr().err
 
 
 def test_too_little_memory_is_told_in_a_line_and_other_failures_are_not_hidden(monkeypatch, capsys):
