@@ -111,6 +111,10 @@ class Demo(Callback):
         for name, audio in outputs.items():
             write_clips(folder, name, audio, pl_module.sample_rate)
 
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            log.info("what was predicted is in %s", Path(trainer.default_root_dir) / "predictions")
+
     def _due(self, trainer: Trainer) -> bool:
         if self.every_n_steps is None:
             return True

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from datamodules import audio
 from datamodules.cache import cache_folder
@@ -244,11 +245,13 @@ def write_demo_music(
 ) -> Path:
     """Write tracks as 16 bit FLAC; those already there are kept. Return the folder."""
     folder = Path(folder)
-    for index in range(num_tracks):
-        path = folder / f"demo_{seed}_{seconds:g}s_{sample_rate}_{index:02d}.flac"
-        if not path.is_file():  # a file is written whole or not at all
-            samples = track(1000 * seed + index, seconds, sample_rate)
-            audio.write(path, torch.from_numpy(samples), sample_rate)
+    name = f"demo_{seed}_{seconds:g}s_{sample_rate}"
+    paths = {index: folder / f"{name}_{index:02d}.flac" for index in range(num_tracks)}
+    # a file is written whole or not at all
+    missing = {index: path for index, path in paths.items() if not path.is_file()}
+    for index, path in tqdm(missing.items(), "demo music", disable=not missing, unit="track"):
+        samples = track(1000 * seed + index, seconds, sample_rate)
+        audio.write(path, torch.from_numpy(samples), sample_rate)
     return folder
 
 

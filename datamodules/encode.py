@@ -60,14 +60,14 @@ class Job:
     def finish(self) -> None:
         """Drop the tokens of files that are gone and report those that can't be read."""
         self.store.drop_except(set(self.keys.values()))
-        for path, reason in self.failed.items():
-            log.warning("not encoded: %s (%s)", path, reason)
+        for reason in self.failed.values():
+            log.warning("not encoded: %s", reason)
         if not self.store.keys():
             raise ValueError(f"none of the {len(self.keys)} files in {self.root} could be encoded")
 
 
 class Tracks(Dataset):
-    """Read whole files; one that can't be read gives its reason instead of samples."""
+    """Read whole files; one that can't be read gives the reason instead, which names it."""
 
     def __init__(self, paths: list[Path], sample_rate: int):
         self.paths, self.sample_rate = paths, sample_rate
@@ -81,7 +81,7 @@ class Tracks(Dataset):
             samples = audio.read(path, sample_rate=self.sample_rate, channels=1)
         except (ValueError, OSError) as error:
             return str(path), str(error)
-        return str(path), samples if samples.shape[-1] else "it holds no samples"
+        return str(path), samples if samples.shape[-1] else f"{path} holds no samples"
 
 
 class EncodeModule(LightningModule):

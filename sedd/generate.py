@@ -14,9 +14,7 @@ from sedd.module import SEDD
 from sedd.sampler import check_options, fill, sample
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"  # of the tokens to make
-FADE = (
-    441  # samples over which a prompt and what is made pass into each other, on the prompt's side
-)
+FADE = 441  # samples over which a prompt passes into what is made, on the prompt's side
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,7 @@ class Plan:
     tokens: Tensor  # [1, L]
     keep: Tensor  # [1, L], true where a token stays
     original: Tensor | None = None  # [C, T], padded to the whole length
+    num_samples: int | None = None  # where the audio ends, if before its last token does
 
 
 def plan(
@@ -60,7 +59,8 @@ def plan(
         keep[:, first : max(first + 1, round(stop * rate))] = False
     else:
         tokens, keep = pad(tokens, (0, new)), pad(keep, (0, new))
-    return Plan(tokens, keep, pad(original, (0, tokens.shape[1] * codec.hop - original.shape[-1])))
+    whole = pad(original, (0, tokens.shape[1] * codec.hop - original.shape[-1]))
+    return Plan(tokens, keep, whole, original.shape[-1] if regenerate else None)
 
 
 def check_part(part: tuple[float, float], length: float) -> None:
@@ -114,7 +114,7 @@ def generate(
             tokens, keep = plan.tokens.expand(number, -1), plan.keep.expand(number, -1)
             tokens = fill(draw, tokens, keep, module.hparams.length)
         for made in module.codec.decode(tokens).cpu():
-            yield splice(made, plan, module.codec.hop)
+            yield splice(made, plan, module.codec.hop)[:, : plan.num_samples]
 
 
 def splice(made: Tensor, plan: Plan, hop: int) -> Tensor:

@@ -111,11 +111,11 @@ def test_fill_keeps_what_is_given_and_goes_window_by_window():
 
 def test_a_repaired_file_is_the_original_outside_the_gap(tmp_path):
     model = module().eval()
-    song = torch.rand(2, 8000, generator=torch.Generator().manual_seed(0)) * 0.5
+    song = torch.rand(2, 7990, generator=torch.Generator().manual_seed(0)) * 0.5
     audio.write(tmp_path / "song.wav", song, 8000, "FLOAT")
     todo = plan(model, 1.0, tmp_path / "song.wav", (0.4, 0.5))
     (first,), (again,) = (list(generate(model, todo, steps=4)) for _ in range(2))
-    assert first.shape == (2, 8000) and torch.equal(first, again)
+    assert first.shape == song.shape and torch.equal(first, again)
     gap = slice(round(0.4 * 8000) // 64 * 64, round(0.5 * 8000) // 64 * 64)
     assert torch.equal(first[:, : gap.start - FADE], song[:, : gap.start - FADE])
     assert torch.equal(first[:, gap.stop + FADE + 64 :], song[:, gap.stop + FADE + 64 :])
