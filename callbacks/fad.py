@@ -11,6 +11,7 @@ from torch import Tensor, distributed
 
 from callbacks.curves import draw, log_picture, write_csv
 from callbacks.demo import log_clips, run_folder, write_clips
+from callbacks.real_music import passages, validation_files
 from datamodules import audio as audio_files
 from metrics.collect import collect
 from metrics.embedding import Embedding
@@ -31,7 +32,8 @@ class FAD(Callback):
 
     Each process makes its part of `num_clips` through `pl_module.demo`, a few at each validation
     batch, and all compute the same scores: `fad/<embedding>`, `kad/<embedding>`, and as
-    `fad/<embedding>_floor` the distance of real validation music as the model's codec renders it.
+    `fad/<embedding>_floor` the distance of real validation music as the model's codec renders it,
+    in as many clips of the same length.
     Without the embedding's weights a spectral distance takes its place. Training's random streams
     are left alone, and when a measurement fails, training goes on. `fad/<embedding>` can be the
     monitor of a checkpoint if every validation measures it (`every_n_steps` null). The scores are
@@ -74,12 +76,13 @@ class FAD(Callback):
         self._last_step = 0
         self._model: Embedding | None = None
         self._reference: Tensor | None = None
+        self._floor: Tensor | None = None  # of this process
         self._looped = False
         self._start(measuring=False)
 
     def _start(self, measuring: bool) -> None:
         self._measuring = measuring
-        self._count = 0
+        self._count = self._length = 0  # of the clips, the length in samples
         self._vectors: dict[str, list[Tensor]] = {GENERATED: [], "floor": []}
         self._demos: list[Tensor] = []
         self._failure: str | None = None
@@ -154,6 +157,7 @@ class FAD(Callback):
             self._vectors["floor"].append(self._embed(made[floor].float(), rate))
         self._demos += list(clips[: max(0, self.num_demos - self._count)].cpu())
         self._count += len(clips)
+        self._length = clips.shape[-1]
 
     def _embed(self, clips: Tensor, rate: int) -> Tensor:
         """Embed clips [B, C, T]; those shorter than one vector needs are looped, also real ones."""
@@ -171,6 +175,14 @@ class FAD(Callback):
         if not self._measuring:
             return
         mine = {name: torch.cat(parts) for name, parts in self._vectors.items() if parts}
+        try:
+            if mine and self._floor is None:
+                self._floor = self._coded(trainer, pl_module)
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            log.debug("where the measurement failed", exc_info=True)
+        if self._floor is not None:
+            mine["floor"] = self._floor
         sides = gather((self._failure, mine), trainer.world_size)
         failure = next((reason for reason, _ in sides if reason), None)
         if failure is None:
@@ -235,6 +247,22 @@ class FAD(Callback):
             scores |= distances(self._reference, torch.cat(floors), name, "_floor")
         return scores
 
+    @torch.no_grad()
+    def _coded(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+        """Embed this process's part of the validation music, as it is after the model's codec.
+
+        None without the files or without a codec: then what the demos show beside the clips counts.
+        """
+        codec, files = getattr(pl_module, "codec", None), validation_files(trainer)
+        if codec is None or not files:
+            return None
+        rate, vectors = codec.sample_rate, [torch.empty(0, self._model.dim)]
+        mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
+        for real in passages(files, rate, self._length, self.num_clips, mine):
+            coded = codec.decode(codec.encode(real[None].to(pl_module.device)))
+            vectors.append(self._embed(coded[..., : self._length], rate))
+        return torch.cat(vectors)
+
     def _find_reference(self, trainer: Trainer, pl_module: LightningModule) -> Vectors | None:
         """Embed the reference: the first process fills the cache, the others read it."""
         files = audio_files.find(self.reference) if self.reference else validation_files(trainer)
@@ -267,16 +295,6 @@ def load_embedding(name: str, path: str | None) -> Embedding:
             raise
         log.warning("FAD: %s; until then the scores are a spectral distance (logmel)", error)
         return LogMel()
-
-
-def validation_files(trainer: Trainer) -> list[Path]:
-    """List the data module's validation tracks whose audio files are at hand."""
-    data = getattr(trainer, "datamodule", None)
-    tracks = getattr(data, "val_tracks", None) or []
-    root = Path(getattr(data, "audio", None) or ".").expanduser()
-    suffixes = audio_files.AUDIO_SUFFIXES
-    places = [place for track in tracks for place in (track.path, root / track.name)]
-    return sorted({p for p in places if p.suffix.lower() in suffixes and p.is_file()})
 
 
 def gather(mine: tuple, processes: int) -> list[tuple]:

@@ -9,7 +9,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks.ema import EMA
-from callbacks.fad import FAD, validation_files
+from callbacks.fad import FAD
+from callbacks.real_music import passages, validation_files
 from datamodules import audio
 from tests.callbacks_toy import Toy, fit
 
@@ -141,6 +142,48 @@ def test_validation_tracks_are_found(music, tmp_path):
     (found,) = validation_files(SimpleNamespace(datamodule=data))
     assert found == Path(music) / "0.wav"
     assert validation_files(SimpleNamespace(datamodule=None)) == []
+
+
+def test_passages_are_spread_over_all_files_and_stay_inside(tmp_path):
+    for number, length in enumerate((100, 900, 30)):
+        audio.write(tmp_path / f"{number}.wav", torch.full((2, length), number / 10), 8000, "FLOAT")
+    found = list(passages(audio.find(tmp_path), 8000, 50, 10, range(10)))
+    assert [part.shape for part in found] == [(1, 50)] * 10
+    levels = [round(part.mean().item(), 2) for part in found]
+    assert levels == [0.0] + [0.1] * 9
+    (last,) = passages(audio.find(tmp_path), 8000, 50, 40, [39])
+    assert last.shape == (1, 30) and last.mean().item() == pytest.approx(0.2)
+
+
+class Coder(torch.nn.Module):
+    """A codec that makes everything the same tone, and counts."""
+
+    sample_rate = 8000
+
+    def __init__(self):
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def encode(self, samples):
+        self.lengths.append(samples.shape[-1])
+        return samples
+
+    def decode(self, tokens):
+        return torch.sin(torch.arange(tokens.shape[-1] + 7) * 0.3)[None, None]
+
+
+def test_the_floor_is_validation_music_after_the_codec_in_clips_like_the_generated(
+    tmp_path, music, monkeypatch
+):
+    codec = Coder()
+    monkeypatch.setattr(Noise, "codec", codec, raising=False)
+    real = "callbacks.fad.validation_files"
+    monkeypatch.setattr(real, lambda trainer: audio.find(music))
+    callback = FAD(**SHORT)
+    fit(tmp_path / "run", [callback], 9, Noise())
+    assert codec.lengths == [20000] * 4  # once, though two validations scored
+    first, second = (row["fad/logmel_floor"] for row in callback.history)
+    assert first == second > 0
 
 
 def test_short_clips_are_looped(tmp_path, music, caplog):
