@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -51,6 +52,8 @@ def main(args: list[str] | None = None) -> int:
     if command not in COMMANDS:
         return mistake(f"unknown command {command!r}\n{USAGE}")
     report_events()
+    # Lightning hears SIGTERM in training alone, where a checkpoint is saved
+    signal.signal(signal.SIGTERM, signal.SIG_DFL if command == "fit" else terminate)
     from argparse import ArgumentError
 
     try:
@@ -87,6 +90,11 @@ def main(args: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def terminate(*_: object) -> None:
+    os.write(2, b"stopped\n")
+    sys.exit(128 + signal.SIGTERM)
 
 
 def report_events() -> None:

@@ -1,5 +1,7 @@
 """The command line as a user meets it: configs, and what mistakes print."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -212,3 +214,13 @@ def test_samples_go_to_a_folder(tmp_path, capsys):
     for out in (tmp_path / "file", tmp_path / "file" / "in"):
         with pytest.raises(ValueError, match="file is a file, give a folder"):
             cli.save_samples(str(out), iter(()), 44100)
+
+
+def test_sigterm_stops_what_is_not_training(monkeypatch, capfd):
+    monkeypatch.setattr(cli, "run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit, match="143"):
+        cli.main(["encode"])
+    assert capfd.readouterr().err == "stopped\n"
+    monkeypatch.setattr(cli, "run", lambda *_: None)
+    cli.main(["fit"])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # Lightning takes it from here
