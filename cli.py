@@ -2,12 +2,13 @@
 
 import logging
 import os
-import re
 import signal
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mistakes import check_configs, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +39,6 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
 MUSIC_TRACEBACK=1 in the environment shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
 COMMANDS = (*TRAINER, "encode", "export", "sample", "fad")
 
 
@@ -50,45 +50,24 @@ def main(args: list[str] | None = None) -> int:
         return 0 if args else 2
     command = args[0]
     if command not in COMMANDS:
-        return mistake(f"unknown command {command!r}\n{USAGE}")
+        print(f"error: unknown command {command!r}\n{USAGE}", file=sys.stderr)
+        return 2
     report_events()
     # Lightning hears SIGTERM in training alone, where a checkpoint is saved
     signal.signal(signal.SIGTERM, signal.SIG_DFL if command == "fit" else terminate)
-    from argparse import ArgumentError
-
     try:
         check_configs(args)
         run(command, args)
-    except ArgumentError as error:
-        told = clear(str(error))
-        kind = " ".join(args[: 1 + (args[:2] in (["sample", "jbdiff"], ["sample", "dance"]))])
-        part = re.match(r"Parser key \"(\w+)\": Problem with given class_path '([\w.]+)'", told)
-        options = "--{}.help {}".format(*part.groups()) if part else "--help"
-        return mistake(f"{told}\n(cli.py {kind} {options} lists the options)")
-    except (ValueError, OSError) as error:
-        if os.environ.get("MUSIC_TRACEBACK"):
-            raise
-        told = isinstance(error, OSError) and error.filename and error.strerror
-        return mistake(f"{error.filename}: {error.strerror}" if told else clear(str(error)))
-    except RuntimeError as error:
-        if os.environ.get("MUSIC_TRACEBACK") or not re.search(NO_MEMORY, str(error)):
-            raise
-        print(
-            "error: out of memory: make less at once (fit: --data.batch_size, with "
-            "--trainer.accumulate_grad_batches to make up for it; sample: --seconds, --batch_size)",
-            file=sys.stderr,
-        )
-        return 1
-    except ModuleNotFoundError as error:
-        if os.environ.get("MUSIC_TRACEBACK"):
-            raise
-        return mistake(
-            f"the package {error.name} isn't in this Python: pip install -r requirements.txt, or, "
-            "after make quickstart, source .venv/bin/activate"
-        )
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        told = explain(error, args)
+        if told is None or os.environ.get("MUSIC_TRACEBACK"):
+            raise
+        message, status = told
+        print(f"error: {message}", file=sys.stderr)
+        return status
     return 0
 
 
@@ -108,49 +87,6 @@ def report_events() -> None:
     rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
     for message in (".*LeafSpec", "Checkpoint directory .* exists and is not empty"):
         warnings.filterwarnings("ignore", message=message)
-
-
-def check_configs(args: list[str]) -> None:
-    """Name the file of settings that isn't one, which the parser doesn't."""
-    import yaml
-
-    for arg, after in zip(args, [*args[1:], ""], strict=True):
-        name, _, value = arg.partition("=")
-        path = Path(value or after)
-        if name not in ("--config", "-c") or not path.is_file():
-            continue
-        try:
-            content = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{path} holds no settings in YAML: {reason}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path} holds no settings in YAML, but {type(content).__name__}")
-
-
-def clear(message: str) -> str:
-    """Cut a parser's tree of failed attempts down to the reasons."""
-    if "class_path 'lightning.LightningModule'" in message:
-        return (
-            "no config says what the model is: an overlay, such as configs/tiny.yaml, goes after a "
-            "whole one, --config configs/sedd_absorb.yaml --config configs/tiny.yaml"
-        )
-    start, found, reasons = message.partition("Errors:")
-    if not found:
-        return " ".join(re.sub(r"<class '(\w+)'>", r"\1", message).split())
-    parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
-    parts = [part for part in parts if part and not part.startswith("Expected a <class")]
-    where = start.split("Does not validate")[0].strip()
-    if not parts:
-        kinds = " ".join(start.partition("Subtypes:")[2].split())
-        value = reasons.partition("Given value:")[2].strip()
-        return f"{where} expected one of {kinds}, got {value}"
-    return f"{where} {'; '.join(parts)}".strip()
-
-
-def mistake(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
 
 
 def run(command: str, args: list[str]) -> None:

@@ -15,6 +15,7 @@ OURS = {
     "metrics",
     "cli",
     "lightning_cli",
+    "mistakes",
     "benchmarks",
     "tests",
 }
