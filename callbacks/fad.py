@@ -77,6 +77,7 @@ class FAD(Callback):
         self._model: Embedding | None = None
         self._reference: Tensor | None = None
         self._floor: Tensor | None = None  # of this process
+        self._for_floor: list[Path] = []
         self._looped = False
         self._start(measuring=False)
 
@@ -108,6 +109,8 @@ class FAD(Callback):
         self._start(due and not trainer.sanity_checking and not trainer.fast_dev_run)
         if self._measuring:
             self._last_step = trainer.global_step
+            coded = hasattr(pl_module, "codec")
+            self._for_floor = validation_files(trainer) if coded else []
 
     def on_validation_batch_end(
         self,
@@ -153,7 +156,8 @@ class FAD(Callback):
             raise ValueError(f"the model's demos are {', '.join(made)}: none is a {GENERATED!r}")
         clips = made[GENERATED].float()
         self._vectors[GENERATED].append(self._embed(clips, rate))
-        if floor := next((name for name in FLOORS if name in made), None):
+        floor = next((name for name in FLOORS if name in made), None)
+        if floor and not self._for_floor:
             self._vectors["floor"].append(self._embed(made[floor].float(), rate))
         self._demos += list(clips[: max(0, self.num_demos - self._count)].cpu())
         self._count += len(clips)
@@ -176,7 +180,7 @@ class FAD(Callback):
             return
         mine = {name: torch.cat(parts) for name, parts in self._vectors.items() if parts}
         try:
-            if mine and self._floor is None:
+            if mine and self._for_floor and self._floor is None:
                 self._floor = self._coded(trainer, pl_module)
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
@@ -248,17 +252,12 @@ class FAD(Callback):
         return scores
 
     @torch.no_grad()
-    def _coded(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
-        """Embed this process's part of the validation music, as it is after the model's codec.
-
-        None without the files or without a codec: then what the demos show beside the clips counts.
-        """
-        codec, files = getattr(pl_module, "codec", None), validation_files(trainer)
-        if codec is None or not files:
-            return None
+    def _coded(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
+        """Embed this process's part of the validation music, as it is after the model's codec."""
+        codec = pl_module.codec
         rate, vectors = codec.sample_rate, [torch.empty(0, self._model.dim)]
         mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
-        for real in passages(files, rate, self._length, self.num_clips, mine):
+        for real in passages(self._for_floor, rate, self._length, self.num_clips, mine):
             coded = codec.decode(codec.encode(real[None].to(pl_module.device)))
             vectors.append(self._embed(coded[..., : self._length], rate))
         return torch.cat(vectors)
