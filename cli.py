@@ -76,9 +76,19 @@ def terminate(*_: object) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
+class AboveBars(logging.StreamHandler):
+    """Print on lines of their own, above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(self.stream):
+            super().emit(record)
+
+
 def report_events() -> None:
     """Print what our packages log; leave out Lightning's tips and what means nothing here."""
-    handler = logging.StreamHandler()
+    handler = AboveBars()
     for name in ("codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
