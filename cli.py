@@ -95,7 +95,11 @@ def report_events() -> None:
         logger.setLevel(logging.INFO)
     rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
-    for message in (".*LeafSpec", "Checkpoint directory .* exists and is not empty"):
+    for message in (
+        ".*LeafSpec",
+        "Checkpoint directory .* exists and is not empty",
+        r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 

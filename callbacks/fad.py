@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
@@ -168,7 +169,7 @@ class FAD(Callback):
         model = self._model.to(clips.device)
         least = math.ceil(model.shortest * rate / model.sample_rate) + 1
         if 0 < clips.shape[-1] < least:
-            if not self._looped:
+            if not self._looped and rank_zero_only.rank == 0:
                 seconds = clips.shape[-1] / rate, least / rate
                 log.info("FAD: clips of %.2f s are looped to the %.2f s of one vector", *seconds)
             self._looped = True
