@@ -58,7 +58,10 @@ def main(args: list[str] | None = None) -> int:
     try:
         check_configs(args)
         run(command, args)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Lightning makes SystemExit of Ctrl-C
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
         print("stopped", file=sys.stderr)
         return 130
     except Exception as error:

@@ -103,10 +103,6 @@ def train(args: list[str]) -> None:
             parser_kwargs={"exit_on_error": False}
             | dict.fromkeys(LightningCLI.subcommands(), {"exit_on_error": False}),
         )
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error  # Lightning ends with 1, other commands with 130
-        raise
     except MisconfigurationException as error:  # no such accelerator, devices or strategy
         raise ValueError(str(error)) from error
 

@@ -224,3 +224,18 @@ def test_sigterm_stops_what_is_not_training(monkeypatch, capfd):
     monkeypatch.setattr(cli, "run", lambda *_: None)
     cli.main(["fit"])
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # Lightning takes it from here
+
+
+def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys):
+    def like_lightning(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr(cli, "run", like_lightning)
+    assert cli.main(["encode"]) == cli.main(["fit"]) == 130
+    assert capsys.readouterr().err == "stopped\nstopped\n"
+    monkeypatch.setattr(cli, "run", lambda *_: sys.exit(143))
+    with pytest.raises(SystemExit, match="143"):
+        cli.main(["fit"])
