@@ -53,8 +53,7 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: unknown command {command!r}\n{USAGE}", file=sys.stderr)
         return 2
     report_events()
-    # in training Lightning saves and stops; elsewhere it waits for the batch, or goes on
-    signal.signal(signal.SIGTERM, signal.SIG_DFL if command == "fit" else terminate)
+    signal.signal(signal.SIGTERM, terminate)  # until training starts
     try:
         check_configs(args)
         run(command, args)

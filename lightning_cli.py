@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from callbacks.progress import ResumedBar
 from callbacks.randomness import BatchSeed
 from callbacks.run_folder import RunFolder, place_of
+from callbacks.termination import Termination
 from codec.weights import read_content
 
 ROOT = Path(__file__).parent
@@ -98,7 +99,7 @@ def train(args: list[str]) -> None:
             trainer_defaults={
                 "use_distributed_sampler": False,
                 "default_root_dir": "runs",
-                "callbacks": [BatchSeed(), ResumedBar()],
+                "callbacks": [BatchSeed(), ResumedBar(), Termination()],
             },
             parser_kwargs={"exit_on_error": False}
             | dict.fromkeys(LightningCLI.subcommands(), {"exit_on_error": False}),

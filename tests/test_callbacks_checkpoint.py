@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,39 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
         assert process.wait(60) == 143, process.stderr.read()
     finally:
         process.kill()
+    assert names(tmp_path) == ["last.ckpt", "step_00000005.ckpt"]
+
+
+PAIR = SCRIPT.replace(
+    "fit(root, [StepCheckpoint(every_n_steps=2), At(wait, 5)], 100000)",
+    """from callbacks.termination import Termination
+callbacks = [StepCheckpoint(every_n_steps=2), Termination(), At(wait, 5)]
+fit(root, callbacks, 100000, devices=2, strategy="ddp")""",
+)
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_processes_twice_saves_and_ends(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(PAIR)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGTERM)
+            time.sleep(0.05)
+        assert process.wait(60) == 143
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert names(tmp_path) == ["last.ckpt", "step_00000005.ckpt"]
 
 
