@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from mistakes import check_configs, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+    from typing import TextIO
 
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningModule
@@ -68,7 +71,8 @@ def main(args: list[str] | None = None) -> int:
         if told is None or os.environ.get("MUSIC_TRACEBACK"):
             raise
         message, status = told
-        print(f"error: {message}", file=sys.stderr)
+        with above_bars(sys.stderr):
+            print(f"error: {message}", file=sys.stderr)
         return status
     return 0
 
@@ -78,13 +82,15 @@ def terminate(*_: object) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
+def above_bars(stream: "TextIO") -> "AbstractContextManager":
+    """Let what is printed stand on a line of its own, above progress bars."""
+    bars = sys.modules.get("tqdm")  # none where nothing has imported it
+    return bars.tqdm.external_write_mode(stream) if bars else nullcontext()
+
+
 class AboveBars(logging.StreamHandler):
-    """Print on lines of their own, above the progress bars."""
-
     def emit(self, record: logging.LogRecord) -> None:
-        from tqdm import tqdm
-
-        with tqdm.external_write_mode(self.stream):
+        with above_bars(self.stream):
             super().emit(record)
 
 
@@ -96,7 +102,8 @@ def report_events() -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
     rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
+    dull = ("Tip:", "Found current_model_state")
+    rank_zero.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
     for message in (
         ".*LeafSpec",
         "Checkpoint directory .* exists and is not empty",
@@ -209,6 +216,7 @@ def encode(
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
     job.finish()
+    print(f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
 
 
 def export(checkpoint: str, out: str = "exported", bits: int = 32) -> None:
@@ -243,7 +251,7 @@ def save_samples(out: str, made: "Iterable[Tensor]", sample_rate: int) -> None:
         audio.write(path, samples, sample_rate)
         write_spectrogram(path.with_suffix(".png"), samples, sample_rate)
         written.append(path.name)
-    print(f"{', '.join(written)} and their spectrograms are in {out}")
+    print(f"{', '.join(written)}, with spectrograms, in {out}")
 
 
 def sample_jbdiff(args: list[str]) -> None:

@@ -41,9 +41,13 @@ To go on with a run: --ckpt_path last, or a file. Lightning's own options:
 class CommandLine(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Look at the checkpoint before music is encoded; the settings stay as they are given."""
-        path = self.config[self.config.subcommand].ckpt_path
-        if path and "://" not in path and path not in ("last", "best", "hpc"):
-            check_resumable(path, self.config[self.config.subcommand].model)
+        config = self.config[self.config.subcommand]
+        if config.ckpt_path == "best":  # which Lightning knows only within the run that made it
+            folder = config.trainer.default_root_dir
+            config.ckpt_path = str(Path(folder, "checkpoints", "best.ckpt"))
+        path = config.ckpt_path
+        if path and "://" not in path and path not in ("last", "hpc"):
+            check_resumable(path, config.model)
 
     def before_instantiate_classes(self) -> None:
         """Keep whole numbers of batches; let wandb keep its files in the run's folder, too."""
@@ -62,6 +66,14 @@ class CommandLine(LightningCLI):
         if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
             folder.take(root)
         self.trainer.callbacks.insert(0, folder)
+
+    def after_fit(self) -> None:
+        """Say how far it is and where things are; training that had nothing to do says no more."""
+        if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
+            step, folder = self.trainer.global_step, os.path.relpath(root)
+            print(f"at step {step}; checkpoints are in {folder}/checkpoints")
+            if not self.trainer.callbacks[0].trained:
+                print("nothing was left to train: max_steps and max_time count from the first run")
 
 
 class RunConfig(SaveConfigCallback):

@@ -1,5 +1,6 @@
 """What a mistake on the command line prints."""
 
+import errno
 import re
 from argparse import ArgumentError
 from pathlib import Path
@@ -33,6 +34,8 @@ def explain(error: Exception, args: list[str]) -> tuple[str, int] | None:
         part = re.match(r"Parser key \"(\w+)\": Problem with given class_path '([\w.]+)'", told)
         options = "--{}.help {}".format(*part.groups()) if part else "--help"
         return f"{told}\n(cli.py {kind} {options} lists the options)", 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}", 2
     if isinstance(error, (ValueError, OSError)):

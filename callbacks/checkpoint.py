@@ -16,11 +16,11 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 log = logging.getLogger(__name__)
 TEMPORARY = ".tmp"
+CAUSES = {KeyboardInterrupt: "Ctrl-C", SIGTERMException: "SIGTERM"}
 TERMINATED = 128 + 15  # the exit status shells give a process ended by SIGTERM
 
 
@@ -44,9 +44,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except (OSError, RuntimeError) as error:  # torch's zip writer hides the system's error
+            reason = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise OSError(
+                f"the checkpoint {path} can't be written: {reason}; what was there before is whole"
+            ) from error
+        finally:
             Path(temporary).unlink(missing_ok=True)
-            raise
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -147,10 +151,11 @@ class StepCheckpoint(RunCheckpoint):
                 log.warning("no checkpoint was saved on stopping: %s", failure)
                 return
         if os.path.exists(self.last_model_path):
-            rank_zero_info(
-                f"Stopped by {type(exception).__name__} at step {trainer.global_step}; "
-                f"resume with: {again(sys.argv[1:], self.last_model_path)}"
-            )
+            reason = CAUSES.get(type(exception), type(exception).__name__)
+            command = again(sys.argv[1:], self.last_model_path)
+            if trainer.is_global_zero:
+                step = trainer.global_step
+                log.info("stopped by %s at step %d; resume with: %s", reason, step, command)
 
     def _save_newest(self, trainer: Trainer) -> None:
         candidates = self._monitor_candidates(trainer)

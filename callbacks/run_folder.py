@@ -21,6 +21,7 @@ class RunFolder(Callback):
 
     def __init__(self, resumed: str | None = None):
         self.resumed = resumed
+        self.trained = False  # a batch at least
         self._lock: IO[str] | None = None
 
     def take(self, folder: Path) -> None:
@@ -36,6 +37,11 @@ class RunFolder(Callback):
         problem = self._set_aside(folder) if trainer.is_global_zero else None
         if problem := trainer.strategy.broadcast(problem):  # all processes stop, or none
             raise OSError(problem)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        self.trained = True
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._lock:

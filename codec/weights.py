@@ -1,6 +1,7 @@
 """Read the weights out of any checkpoint file without running code from it."""
 
 import collections
+import errno
 import os
 import pathlib
 import pickle
@@ -121,7 +122,11 @@ def write_state(state: dict[str, Tensor], path: Path) -> None:
     """Write safetensors under a temporary name, then rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+        try:
+            save_file({n: value.contiguous().clone() for n, value in state.items()}, temporary)
+        except SafetensorError as error:  # its words hold the operating system's
+            number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+            raise OSError(number, str(error), str(path)) from error
         temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
         os.replace(temporary, path)
     finally:

@@ -1,6 +1,8 @@
 """Audio files: find, probe, read and write. The only file here that touches them."""
 
+import errno
 import os
+import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, gcd
@@ -78,7 +80,8 @@ def check(path: str | Path) -> Info:
 
 def _open(path: Path) -> soundfile.SoundFile:
     if not path.is_file():
-        raise FileNotFoundError(f"no such audio file: {path}")
+        kind = "it is a folder" if path.is_dir() else "there is none"
+        raise FileNotFoundError(f"an audio file is needed at {path}: {kind}")
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, RuntimeError) as error:
@@ -203,5 +206,9 @@ def write(path: str | Path, samples: Tensor, sample_rate: int, format: str = "PC
         subtype = "PCM_16" if format == "PCM16" else "FLOAT"
         soundfile.write(temporary, samples.T.numpy(), sample_rate, subtype, format=container)
         os.replace(temporary, path)
+    except soundfile.LibsndfileError as error:  # it says "System error" of any
+        full = shutil.disk_usage(path.parent).free < samples.nbytes
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -91,6 +91,11 @@ class TokenDataModule(LightningDataModule):
         super().__init__()
         if short not in ("pad", "skip"):
             raise ValueError(f"short must be pad or skip, got {short}")
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(
+                "batch_size must be at least 1 and num_workers at least 0, got "
+                f"{batch_size} and {num_workers}"
+            )
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
         self.audio, self.tokens = audio, tokens

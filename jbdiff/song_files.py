@@ -61,8 +61,11 @@ class Outputs:
     def begin(self) -> None:
         self.parts.mkdir(parents=True, exist_ok=True)
         temporary = self.settings_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.settings, indent=2) + "\n")
-        os.replace(temporary, self.settings_file)
+        try:
+            temporary.write_text(json.dumps(self.settings, indent=2) + "\n")
+            os.replace(temporary, self.settings_file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Drop the tapes: the song is complete."""

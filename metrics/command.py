@@ -84,8 +84,8 @@ def fad(
         result["files"] = [
             {"file": file, "score": value, "vectors": count} for file, value, count in rows
         ]
-        print("\nfarthest first:")
-        print("\n".join(f"{value:10.4f}  {count:4d}  {file}" for file, value, count in rows))
+        print("\n  distance  vectors  file, farthest first")
+        print("\n".join(f"{value:10.4f}  {count:7d}  {file}" for file, value, count in rows))
     print(json.dumps(result))
 
 

@@ -149,5 +149,5 @@ def deficiency(a: Gaussian, b: Gaussian) -> str | None:
         return None
     return (
         f"{' and '.join(sides)} for {a.dim} dimensions: the distance is exact for these vectors "
-        "but biased upwards; trust the extrapolated score or the kernel distance"
+        "but biased upwards; trust the kernel distance, or the extrapolated score if there is one"
     )
