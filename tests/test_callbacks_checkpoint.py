@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -64,9 +65,8 @@ def fail():
 @pytest.mark.parametrize(
     ("action", "raised"), [(fail, RuntimeError), (interrupt, SystemExit)], ids=["error", "ctrl-c"]
 )
-def test_a_stopped_run_is_saved(tmp_path, action, raised, monkeypatch):
-    notes = []
-    monkeypatch.setattr("callbacks.checkpoint.rank_zero_info", notes.append)
+def test_a_stopped_run_is_saved(tmp_path, action, raised, caplog):
+    caplog.set_level(logging.INFO)
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(raised):
@@ -74,7 +74,7 @@ def test_a_stopped_run_is_saved(tmp_path, action, raised, monkeypatch):
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning ignores Ctrl-C while it shuts down
     assert names(tmp_path) == ["last.ckpt", "step_00000006.ckpt"]
-    (note,) = notes
+    (note,) = (text for text in caplog.messages if "resume with" in text)
     assert "step 6" in note and f"--ckpt_path {tmp_path}/checkpoints/last.ckpt" in note
 
 
