@@ -1,20 +1,15 @@
 """The command line: python cli.py COMMAND --help."""
 
-import logging
 import os
 import signal
 import sys
-import warnings
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mistakes import check_configs, explain
+from messages import above_bars, check_configs, explain, report_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-    from typing import TextIO
 
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningModule
@@ -80,36 +75,6 @@ def main(args: list[str] | None = None) -> int:
 def terminate(*_: object) -> None:
     os.write(2, b"stopped\n")
     sys.exit(128 + signal.SIGTERM)
-
-
-def above_bars(stream: "TextIO") -> "AbstractContextManager":
-    """Let what is printed stand on a line of its own, above progress bars."""
-    bars = sys.modules.get("tqdm")  # none where nothing has imported it
-    return bars.tqdm.external_write_mode(stream) if bars else nullcontext()
-
-
-class AboveBars(logging.StreamHandler):
-    def emit(self, record: logging.LogRecord) -> None:
-        with above_bars(self.stream):
-            super().emit(record)
-
-
-def report_events() -> None:
-    """Print what our packages log; leave out Lightning's tips and what means nothing here."""
-    handler = AboveBars()
-    for name in ("codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO)
-    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    dull = ("Tip:", "Found current_model_state")
-    rank_zero.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
-    for message in (
-        ".*LeafSpec",
-        "Checkpoint directory .* exists and is not empty",
-        r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def run(command: str, args: list[str]) -> None:

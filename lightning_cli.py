@@ -40,7 +40,7 @@ To go on with a run: --ckpt_path last, or a file. Lightning's own options:
 
 class CommandLine(LightningCLI):
     def _parse_ckpt_path(self) -> None:
-        """Look at the checkpoint before music is encoded; the settings stay as they are given."""
+        """Look at the checkpoint before music is encoded; its settings replace none."""
         config = self.config[self.config.subcommand]
         if config.ckpt_path == "best":  # which Lightning knows only within the run that made it
             folder = config.trainer.default_root_dir
@@ -62,17 +62,17 @@ class CommandLine(LightningCLI):
                     logger.init_args.save_dir = trainer.default_root_dir
 
     def before_fit(self) -> None:
-        folder = RunFolder(self._get(self.config, "ckpt_path"))
+        self.run_folder = RunFolder(self._get(self.config, "ckpt_path"))
         if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
-            folder.take(root)
-        self.trainer.callbacks.insert(0, folder)
+            self.run_folder.take(root)
+        self.trainer.callbacks.insert(0, self.run_folder)
 
     def after_fit(self) -> None:
         """Say how far it is and where things are; training that had nothing to do says no more."""
         if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
             step, folder = self.trainer.global_step, os.path.relpath(root)
             print(f"at step {step}; checkpoints are in {folder}/checkpoints")
-            if not self.trainer.callbacks[0].trained:
+            if not self.run_folder.trained:
                 print("nothing was left to train: max_steps and max_time count from the first run")
 
 

@@ -150,12 +150,10 @@ class StepCheckpoint(RunCheckpoint):
             except Exception as failure:  # the reason for stopping must not be lost to this one
                 log.warning("no checkpoint was saved on stopping: %s", failure)
                 return
-        if os.path.exists(self.last_model_path):
+        if trainer.is_global_zero and os.path.exists(self.last_model_path):
             reason = CAUSES.get(type(exception), type(exception).__name__)
-            command = again(sys.argv[1:], self.last_model_path)
-            if trainer.is_global_zero:
-                step = trainer.global_step
-                log.info("stopped by %s at step %d; resume with: %s", reason, step, command)
+            step, command = trainer.global_step, again(sys.argv[1:], self.last_model_path)
+            log.info("stopped by %s at step %d; resume with: %s", reason, step, command)
 
     def _save_newest(self, trainer: Trainer) -> None:
         candidates = self._monitor_candidates(trainer)

@@ -84,7 +84,7 @@ class FAD(Callback):
 
     def _start(self, measuring: bool) -> None:
         self._measuring = measuring
-        self._count = self._length = 0  # of the clips, the length in samples
+        self._count = 0
         self._vectors: dict[str, list[Tensor]] = {GENERATED: [], "floor": []}
         self._demos: list[Tensor] = []
         self._failure: str | None = None
@@ -110,8 +110,7 @@ class FAD(Callback):
         self._start(due and not trainer.sanity_checking and not trainer.fast_dev_run)
         if self._measuring:
             self._last_step = trainer.global_step
-            coded = hasattr(pl_module, "codec")
-            self._for_floor = validation_files(trainer) if coded else []
+            self._for_floor = validation_files(trainer) if hasattr(pl_module, "codec") else []
 
     def on_validation_batch_end(
         self,
@@ -157,12 +156,14 @@ class FAD(Callback):
             raise ValueError(f"the model's demos are {', '.join(made)}: none is a {GENERATED!r}")
         clips = made[GENERATED].float()
         self._vectors[GENERATED].append(self._embed(clips, rate))
-        floor = next((name for name in FLOORS if name in made), None)
-        if floor and not self._for_floor:
+        if self._for_floor:
+            if self._floor is None:
+                self._floor = self._coded(trainer, pl_module, clips.shape[-1])
+            self._vectors["floor"] = [self._floor]
+        elif floor := next((name for name in FLOORS if name in made), None):
             self._vectors["floor"].append(self._embed(made[floor].float(), rate))
         self._demos += list(clips[: max(0, self.num_demos - self._count)].cpu())
         self._count += len(clips)
-        self._length = clips.shape[-1]
 
     def _embed(self, clips: Tensor, rate: int) -> Tensor:
         """Embed clips [B, C, T]; those shorter than one vector needs are looped, also real ones."""
@@ -180,14 +181,6 @@ class FAD(Callback):
         if not self._measuring:
             return
         mine = {name: torch.cat(parts) for name, parts in self._vectors.items() if parts}
-        try:
-            if mine and self._for_floor and self._floor is None:
-                self._floor = self._coded(trainer, pl_module)
-        except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
-            log.debug("where the measurement failed", exc_info=True)
-        if self._floor is not None:
-            mine["floor"] = self._floor
         sides = gather((self._failure, mine), trainer.world_size)
         failure = next((reason for reason, _ in sides if reason), None)
         if failure is None:
@@ -252,15 +245,14 @@ class FAD(Callback):
             scores |= distances(self._reference, torch.cat(floors), name, "_floor")
         return scores
 
-    @torch.no_grad()
-    def _coded(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
+    def _coded(self, trainer: Trainer, pl_module: LightningModule, num_samples: int) -> Tensor:
         """Embed this process's part of the validation music, as it is after the model's codec."""
         codec = pl_module.codec
         rate, vectors = codec.sample_rate, [torch.empty(0, self._model.dim)]
         mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
-        for real in passages(self._for_floor, rate, self._length, self.num_clips, mine):
+        for real in passages(self._for_floor, rate, num_samples, self.num_clips, mine):
             coded = codec.decode(codec.encode(real[None].to(pl_module.device)))
-            vectors.append(self._embed(coded[..., : self._length], rate))
+            vectors.append(self._embed(coded[..., :num_samples], rate))
         return torch.cat(vectors)
 
     def _find_reference(self, trainer: Trainer, pl_module: LightningModule) -> Vectors | None:

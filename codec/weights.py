@@ -118,16 +118,18 @@ def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return made
 
 
-def write_state(state: dict[str, Tensor], path: Path) -> None:
+def write_state(
+    state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
     """Write safetensors under a temporary name, then rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    own = {name: value.contiguous().clone() for name, value in state.items()}
     try:
-        try:
-            save_file({n: value.contiguous().clone() for n, value in state.items()}, temporary)
-        except SafetensorError as error:  # its words hold the operating system's
-            number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
-            raise OSError(number, str(error), str(path)) from error
+        save_file(own, temporary, metadata)
         temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
         os.replace(temporary, path)
+    except SafetensorError as error:  # its words hold the operating system's
+        number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+        raise OSError(number, str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -112,6 +112,19 @@ def val_loader(
     return _loader(dataset, trainer, batch_size, num_workers, seed=0, shuffle=False)
 
 
+def check_settings(batch_size: int, num_workers: int, val_fraction: float, short: str) -> None:
+    """Refuse with ValueError what no data module can work with."""
+    if short not in ("pad", "skip"):
+        raise ValueError(f"short must be pad or skip, got {short}")
+    if batch_size < 1 or num_workers < 0:
+        raise ValueError(
+            "batch_size must be at least 1 and num_workers at least 0, got "
+            f"{batch_size} and {num_workers}"
+        )
+    if not 0 <= val_fraction < 1:
+        raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+
+
 def outlive_sigterm(worker: int) -> None:
     """Let a worker end with its loader: SIGTERM to the whole group is the main process's to handle.
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from codec.base import Codec, Window
 from datamodules.demo_music import demo_music_folder, write_demo_music
 from datamodules.encode import Job, Tracks
-from datamodules.sampler import train_loader, val_loader
+from datamodules.sampler import check_settings, train_loader, val_loader
 from datamodules.tokens import Header, TokenStore, window_of
 from datamodules.tracks import Track, drop_short, say, split
 from datamodules.wav import FixedCrops, RandomCrops, Slots
@@ -89,15 +89,7 @@ class TokenDataModule(LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        if short not in ("pad", "skip"):
-            raise ValueError(f"short must be pad or skip, got {short}")
-        if batch_size < 1 or num_workers < 0:
-            raise ValueError(
-                "batch_size must be at least 1 and num_workers at least 0, got "
-                f"{batch_size} and {num_workers}"
-            )
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        check_settings(batch_size, num_workers, val_fraction, short)
         self.audio, self.tokens = audio, tokens
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.val_fraction, self.short = val_fraction, short

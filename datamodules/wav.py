@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from codec.base import Window
 from datamodules import audio
 from datamodules.demo_music import demo_music_folder, write_demo_music
-from datamodules.sampler import train_loader, val_loader
+from datamodules.sampler import check_settings, train_loader, val_loader
 from datamodules.tracks import Track, drop_short, say, scan, split
 
 log = logging.getLogger(__name__)
@@ -181,15 +181,7 @@ class WavDataModule(LightningDataModule):
         phase_invert: float = 0.0,
     ):
         super().__init__()
-        if short not in ("pad", "skip"):
-            raise ValueError(f"short must be pad or skip, got {short}")
-        if batch_size < 1 or num_workers < 0:
-            raise ValueError(
-                "batch_size must be at least 1 and num_workers at least 0, got "
-                f"{batch_size} and {num_workers}"
-            )
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        check_settings(batch_size, num_workers, val_fraction, short)
         for name, count in (("crops_per_epoch", crops_per_epoch), ("val_crops", val_crops)):
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1 (or null), got {count}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from datamodules import audio
 from datamodules.cache import cache_folder
 from metrics.embedding import QUIETEST, Embedding
-from metrics.vectors import Vectors, describe, write_whole
+from metrics.vectors import Vectors, describe
 
 log = logging.getLogger(__name__)
 FEWEST = 8  # examples a core embeds at once, or their weights are read too often
@@ -174,11 +175,15 @@ def load_cached(path: Path, dim: int) -> tuple[np.ndarray, float] | None:
 
 
 def save_cached(path: Path, entry: Entry) -> None:
-    def write(temporary: Path) -> None:
+    """Write vectors and level of a file, which stand whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
         with temporary.open("wb") as file:
             np.savez(file, vectors=entry.vectors, level=entry.level)
-
-    write_whole(path, write)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def ahead(

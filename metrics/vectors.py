@@ -1,8 +1,6 @@
 """The vectors of some music: saved, named and read again."""
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from codec.weights import write_state
 from datamodules.cache import cache_folder
 from metrics.embedding import Embedding
 from metrics.frechet import Gaussian
@@ -41,8 +39,8 @@ class Vectors:
     def save(self, path: Path) -> None:
         words = {"files": self.files, "counts": self.counts, "notes": self.notes}
         metadata = self.about | {key: json.dumps(value) for key, value in words.items()}
-        tensors = {"values": self.values.contiguous()}
-        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_state({"values": self.values}, path, metadata)
 
     @classmethod
     def load(cls, path: Path) -> "Vectors":
@@ -93,15 +91,3 @@ def saved_path(name: str) -> Path:
     if not name or "/" in name or name.startswith("."):
         raise ValueError(f"{name!r} is neither a name nor a path that ends in {SUFFIX}")
     return cache_folder() / "saved_vectors" / f"{name}{SUFFIX}"
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Make a file, and its folder, through `write`: it stands whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def test_fast_dev_run_saves_nothing(tmp_path):
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-SCRIPT = """
+PREPARE = """
 import sys, time
 from pathlib import Path
 from callbacks.checkpoint import StepCheckpoint
@@ -104,12 +104,20 @@ root = Path(sys.argv[1])
 def wait():
     (root / "ready").touch()
     time.sleep(2)  # the signal comes within it
-fit(root, [StepCheckpoint(every_n_steps=2), At(wait, 5)], 100000)
+callbacks = [StepCheckpoint(every_n_steps=2), At(wait, 5)]
 """
+ALONE = PREPARE + "fit(root, callbacks, 100000)"
+PAIR = (
+    PREPARE
+    + """
+from callbacks.termination import Termination
+fit(root, [Termination(), *callbacks], 100000, devices=2, strategy="ddp")
+"""
+)
 
 
 def test_sigterm_saves_and_ends_with_143(tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    command = [sys.executable, "-c", ALONE, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
@@ -120,14 +128,6 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
     finally:
         process.kill()
     assert names(tmp_path) == ["last.ckpt", "step_00000005.ckpt"]
-
-
-PAIR = SCRIPT.replace(
-    "fit(root, [StepCheckpoint(every_n_steps=2), At(wait, 5)], 100000)",
-    """from callbacks.termination import Termination
-callbacks = [StepCheckpoint(every_n_steps=2), Termination(), At(wait, 5)]
-fit(root, callbacks, 100000, devices=2, strategy="ddp")""",
-)
 
 
 @pytest.mark.slow

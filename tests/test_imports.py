@@ -15,7 +15,7 @@ OURS = {
     "metrics",
     "cli",
     "lightning_cli",
-    "mistakes",
+    "messages",
     "benchmarks",
     "tests",
 }

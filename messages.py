@@ -1,11 +1,46 @@
-"""What a mistake on the command line prints."""
+"""What the command line prints beside results: events, and what was wrong."""
 
 import errno
+import logging
 import re
+import sys
+import warnings
 from argparse import ArgumentError
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TextIO
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
+
+
+def above_bars(stream: TextIO) -> AbstractContextManager:
+    """Let what is printed stand on a line of its own, above progress bars."""
+    bars = sys.modules.get("tqdm")  # none where nothing has imported it
+    return bars.tqdm.external_write_mode(stream) if bars else nullcontext()
+
+
+class AboveBars(logging.StreamHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        with above_bars(self.stream):
+            super().emit(record)
+
+
+def report_events() -> None:
+    """Print what our packages log; leave out Lightning's tips and what means nothing here."""
+    handler = AboveBars()
+    for name in ("codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    dull = ("Tip:", "Found current_model_state")
+    rank_zero.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
+    for message in (
+        ".*LeafSpec",
+        "Checkpoint directory .* exists and is not empty",
+        r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def check_configs(args: list[str]) -> None:
