@@ -12,7 +12,7 @@ $(VENV)/installed: requirements.txt
 	touch $@
 
 quickstart: install
-	$(BIN)/python quickstart.py
+	$(BIN)/python cli.py quickstart
 
 test: install
 	$(BIN)/ruff check .

@@ -10,10 +10,10 @@ import argparse
 import torch
 from torch import Tensor
 
+from audio import files as audio
 from codec.jukebox import JukeboxCodec
 from codec.vqvae_codebook import perplexity
 from codec.vqvae_loss import RESOLUTIONS, magnitude, norm
-from datamodules import audio
 
 RATE = 44100
 

@@ -10,8 +10,8 @@ import time
 
 import torch
 
+from audio import files as audio
 from codec.jukebox import JukeboxCodec
-from datamodules import audio
 
 
 def main() -> None:

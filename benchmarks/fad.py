@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torchaudio.functional import lowpass_biquad
 
+from audio import files as audio
 from codec.jukebox import JukeboxCodec
-from datamodules import audio
 from metrics.embedding import Embedding
 from metrics.extrapolate import extrapolate
 from metrics.fad import create

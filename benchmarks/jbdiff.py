@@ -19,10 +19,10 @@ from benchmarks.jbdiff_unet import Sizes, published_sizes
 from benchmarks.measure import compare, compare_memory
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.dance_module import Dance
-from jbdiff.finish import DancePass
-from jbdiff.hierarchy import Noise, Sampling
+from jbdiff.dance_pass import DancePass
+from jbdiff.level_pass import Noise, Sampling
 from jbdiff.module import JBDiff
-from jbdiff.song import DanceSettings
+from jbdiff.song_settings import DanceSettings
 from jbdiff.unet import UNet
 from jbdiff.vdiffusion import ddim, dpm, falling_times, guided
 

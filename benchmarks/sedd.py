@@ -14,7 +14,7 @@ import torch
 from sedd.ddit import DDiT
 from sedd.graph import Absorb, Uniform
 from sedd.noise import LogLinear
-from sedd.sampler import sample
+from sedd.samplers import sample
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codec.base import mono
+from audio import files as audio
 from codec.wavtokenizer import SAMPLE_RATE, WavTokenizer
-from datamodules import audio
+from foundation.codec import mono
 from tests.goldens.format import load
 from tests.goldens.wavtokenizer import weights
 

@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from callbacks.spectrogram import write_spectrogram
-from datamodules import audio as audio_files
+from audio import files as audio_files
+from audio.spectrogram import write_spectrogram
 
 log = logging.getLogger(__name__)
 

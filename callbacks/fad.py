@@ -10,17 +10,17 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
-from callbacks.curves import draw, log_picture, write_csv
+from audio import files as audio_files
 from callbacks.demo import log_clips, run_folder, write_clips
-from callbacks.real_music import passages, validation_files
-from datamodules import audio as audio_files
-from metrics.collect import collect
+from callbacks.fad_plot import draw, log_picture, write_csv
+from callbacks.reference_clips import passages, validation_files
+from metrics.embed_files import collect
 from metrics.embedding import Embedding
+from metrics.embedding_set import Vectors
 from metrics.fad import DEFAULT, create
 from metrics.frechet import Gaussian, frechet
 from metrics.kernel import kernel_distance
 from metrics.logmel import LogMel
-from metrics.vectors import Vectors
 
 log = logging.getLogger(__name__)
 GENERATED = "sample"

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codec.base import Codec, mismatch
 from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
-from codec.weights import read_state, under
+from foundation.codec import Codec
+from foundation.weights import mismatch, read_state, under
 
 EMBEDDED = Path(__file__).with_name("embedded.safetensors")
 
@@ -19,7 +19,7 @@ class JukeboxCodec(Codec):
 
     Without a `path` it runs the weights that come with this project; `path` may be OpenAI's
     `vqvae.pth.tar`, a checkpoint of `configs/vqvae.yaml`, or a safetensors file of the same names.
-    The stream `round_trip` holds this level's tokens of the audio after the level below.
+    The stream `round_trip` holds this level's tokens of what the next coarser level decodes.
     """
 
     def __init__(self, level: int = 2, path: str | None = None):
@@ -47,26 +47,20 @@ class JukeboxCodec(Codec):
 
     @torch.no_grad()
     def encode(self, audio: Tensor) -> Tensor:
-        return self.vqvae.encode(audio, self.level)
+        return self.vqvae.encode(audio, self.level)[:, None]
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.codebook_size:
-            raise ValueError(
-                f"tokens must be 0 to {self.codebook_size - 1}, "
-                f"got {int(tokens.min())} to {int(tokens.max())}"
-            )
-        return self.vqvae.decode(tokens, self.level)
+        self.check_tokens(tokens)
+        return self.vqvae.decode(tokens[:, 0], self.level)
 
     def round_trip(self, audio: Tensor) -> Tensor:
-        """Encode what the level below makes of audio [B, C, T]: tokens [B, L] of this level."""
-        below = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
-        return self.encode(below)[:, : -(-audio.shape[-1] // self.hop)]
+        """Encode what the next coarser level decodes of audio [B, C, T]: this level's tokens."""
+        coarser = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
+        return self.encode(coarser)[..., : -(-audio.shape[-1] // self.hop)]
 
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        unknown = sorted(set(names) - set(self.stream_names))
-        if unknown:
-            raise ValueError(f"level {self.level} has streams {self.stream_names}, not {unknown}")
+        self.check_streams(names)
         with torch.no_grad():
             return {
                 name: self.encode(audio) if name == "tokens" else self.round_trip(audio)

@@ -4,10 +4,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from codec.base import Window, mismatch, mono
 from codec.vqvae import SAMPLE_RATE, VQVAE, VQVAEConfig
 from codec.vqvae_codebook import CodebookEMA, perplexity
 from codec.vqvae_loss import Bandwidth, reconstruction_loss
+from foundation.codec import mono
+from foundation.weights import mismatch
+from foundation.windows import AudioWindow
 
 
 class VQVAEModule(LightningModule):
@@ -56,7 +58,7 @@ class VQVAEModule(LightningModule):
         self.levels, self.commit = levels, commit
         self.sample_rate = SAMPLE_RATE
         hop = config.hops[max(levels)]
-        self.window = Window(SAMPLE_RATE, length, align=hop, val_length=val_length)
+        self.window = AudioWindow(SAMPLE_RATE, length, align=hop, val_length=val_length)
 
     def reconstruct(self, audio: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Audio [B, 1, T] through one level: output [B, 1, T], latents [B, D, L], codes [B, L]."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from codec.base import Codec, full_precision, mismatch, mono
 from codec.wavtokenizer_decoder import Backbone, Head
 from codec.wavtokenizer_encoder import DIM, Encoder
-from codec.weights import read_state, write_state
+from foundation.codec import Codec, full_precision, mono
+from foundation.weights import mismatch, read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096
 RATIOS = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}  # 75 and 40 tokens a second
@@ -109,19 +109,19 @@ class WavTokenizer(Codec):
     @torch.no_grad()
     def encode(self, audio: Tensor) -> Tensor:
         if not audio.shape[-1]:
-            return torch.zeros(len(audio), 0, dtype=torch.long, device=audio.device)
+            return torch.zeros(len(audio), 1, 0, dtype=torch.long, device=audio.device)
         with full_precision(audio):
             frames = self.net.encoder.in_pieces(mono(audio).to(self.net.codebook.embed.dtype))
             parts = frames.split(1024, dim=-1)  # the distances to all rows are large
-            return torch.cat([self.net.codebook.distances(x).argmin(-1) for x in parts], dim=-1)
+            tokens = [self.net.codebook.distances(x).argmin(-1) for x in parts]
+            return torch.cat(tokens, dim=-1)[:, None]
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         if not tokens.shape[-1]:
             return self.net.head.istft.window.new_zeros(len(tokens), 1, 0)
-        low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= CODEBOOK:
-            raise ValueError(f"tokens must be 0 to {CODEBOOK - 1}, got {low} to {high}")
+        self.check_tokens(tokens)
+        tokens = tokens[:, 0]
         with full_precision(tokens):
             if self.piece is None or tokens.shape[1] <= self.piece:
                 return self.net.decode(tokens).clamp(-1, 1)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from datamodules import audio
-from datamodules.cache import cache_folder
+from audio import files as audio
+from foundation.files import cache_folder
 
 VERSION = 1  # count up when the sound changes: a new version gets a new folder
 

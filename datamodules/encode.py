@@ -10,10 +10,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from codec.base import Codec, Frozen
-from datamodules import audio
-from datamodules.cache import cache_folder
+from audio import files as audio
 from datamodules.tokens import Header, TokenStore, track_key
+from foundation.codec import Codec, Frozen
+from foundation.files import cache_folder
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """Windows of stored tokens, at random offsets within tracks."""
 
 import logging
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -10,42 +9,44 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from codec.base import Codec, Window
+from datamodules.data_order import check_settings, train_loader, val_loader
 from datamodules.demo_music import demo_music_folder, write_demo_music
 from datamodules.encode import Job, Tracks
-from datamodules.sampler import check_settings, train_loader, val_loader
 from datamodules.tokens import Header, TokenStore, window_of
 from datamodules.tracks import Track, drop_short, say, split
 from datamodules.wav import FixedCrops, RandomCrops, Slots
+from foundation.codec import Codec
+from foundation.errors import UserError
+from foundation.windows import TokenWindow
 
 
 class TokenSlots(Slots):
-    """Cut windows of tokens; `silence` [Lc] stands in where the context begins before the track."""
+    """Cut windows of tokens [K, L]; `silence` [K, Lc] is the context before a track's start."""
 
     def __init__(
         self,
         tracks: list[Track],
-        window: Window,
+        window: TokenWindow,
         store: TokenStore,
-        streams: dict[str, str],
         silence: Tensor,
     ):
         super().__init__(tracks, window)
-        self.store, self.streams, self.silence = store, streams, silence
+        self.store, self.silence = store, silence
 
     def cut(self, track: Track, start: int) -> dict[str, Tensor]:
         window = self.window
         example = {}
-        for key, stream in self.streams.items():
+        for key, stream in window.streams.items():
             array = self.store.array(track.path.name, stream)
             tokens = window_of(array, start, min(window.length, track.stop - start))
             # a track shorter than a window is repeated
-            example[key] = tokens.repeat(-(-window.length // len(tokens)))[: window.length]
+            copies = -(-window.length // tokens.shape[1])
+            example[key] = tokens.repeat(1, copies)[:, : window.length]
         if window.context:
-            array = self.store.array(track.path.name, self.streams["tokens"])
+            array = self.store.array(track.path.name, window.streams["tokens"])
             before = window_of(array, max(0, start - window.context), min(start, window.context))
-            missing = window.context - len(before)
-            example["context"] = torch.cat([self.silence[:missing], before])
+            missing = window.context - before.shape[1]
+            example["context"] = torch.cat([self.silence[:, :missing], before], dim=1)
         return example
 
     def example(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -58,7 +59,7 @@ def unchanged(tokens: dict[str, Tensor], draw: object) -> dict[str, Tensor]:
 
 
 class TokenDataModule(LightningDataModule):
-    """Deliver {"tokens": [B, L], …} for the streams and the context that `module.window` names.
+    """Deliver {"tokens": [B, K, L], …}: the streams and context that `module.token_window` names.
 
     `tokens` is a store that `encode` made. Without one, the music in `audio` (demo music if None)
     is encoded first, on one process, and the result is used again the next time; changed and new
@@ -99,17 +100,20 @@ class TokenDataModule(LightningDataModule):
     def codec(self) -> Codec:
         return self.trainer.lightning_module.codec
 
-    @cached_property
-    def window(self) -> Window:
-        """The model's window, counted in tokens."""
-        window, hop = self.trainer.lightning_module.window, self.codec.hop
-        if window.length % hop or window.context % hop:
-            raise ValueError(f"a window of tokens must be a multiple of the hop, {hop} samples")
-        return Window(window.sample_rate, window.length // hop, window.context // hop)
+    @property
+    def window(self) -> TokenWindow:
+        module = self.trainer.lightning_module
+        window = getattr(module, "token_window", None)
+        if window is None:
+            raise UserError(
+                f"{type(module).__name__} reads audio, not tokens: give "
+                "--data datamodules.wav.WavDataModule"
+            )
+        return window
 
     @property
     def streams(self) -> dict[str, str]:
-        return self.trainer.lightning_module.window.streams
+        return self.window.streams
 
     def job(self) -> Job:
         names = tuple(sorted(set(self.streams.values())))
@@ -145,18 +149,23 @@ class TokenDataModule(LightningDataModule):
         if not tracks:
             raise ValueError(f"the token store {self.store.folder} holds no tracks: encode again")
         train, validation = split(tracks, self.val_fraction, self.seed)
-        self.train_tracks = drop_short(train, self.window, self.short, "training")
+        self.train_tracks = self._drop_short(train, "training")
         self.val_tracks = validation
         if validation:
-            self.val_tracks = drop_short(validation, self.window, self.short, "validation")
+            self.val_tracks = self._drop_short(validation, "validation")
+
+    def _drop_short(self, tracks: list[Track], what: str) -> list[Track]:
+        length, codec = self.window.length, self.codec
+        seconds = length * codec.hop / codec.sample_rate
+        return drop_short(tracks, length, seconds, self.short, what, "repeated")
 
     def slots(self, tracks: list[Track]) -> TokenSlots:
-        silence = torch.zeros(0, dtype=torch.long)
+        silence = torch.zeros(self.codec.num_codebooks, 0, dtype=torch.long)
         if self.window.context:
             quiet = torch.zeros(1, 1, self.window.context * self.codec.hop)
             device = next(self.codec.parameters()).device
             silence = self.codec.encode(quiet.to(device))[0].cpu()
-        return TokenSlots(tracks, self.window, self.store, self.streams, silence)
+        return TokenSlots(tracks, self.window, self.store, silence)
 
     def train_dataloader(self) -> DataLoader:
         windows = RandomCrops(

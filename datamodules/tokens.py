@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.base import Codec
+from foundation.codec import Codec
+from foundation.errors import MissingFileError, UserError
+from foundation.files import write_json
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,17 @@ class Header:
     hop: int
     codebook_size: int
     streams: tuple[str, ...]
+    num_codebooks: int = 1
 
     @classmethod
     def of(cls, codec: Codec, streams: tuple[str, ...]) -> "Header":
         return cls(
-            codec.fingerprint, codec.sample_rate, codec.hop, codec.codebook_size, tuple(streams)
+            codec.fingerprint,
+            codec.sample_rate,
+            codec.hop,
+            codec.codebook_size,
+            tuple(streams),
+            codec.num_codebooks,
         )
 
 
@@ -54,12 +62,12 @@ class TokenStore:
         """Open a finished or partial store; FileNotFoundError or ValueError say what is wrong."""
         path = folder / "header.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} is no token store (it has no header.json)")
+            raise MissingFileError(f"{folder} is no token store (it has no header.json)")
         try:
             content = json.loads(path.read_text())
             header = Header(**{**content, "streams": tuple(content["streams"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is not a token store's header: {error}") from error
+            raise UserError(f"{path} is not a token store's header: {error}") from error
         return cls(folder, header)
 
     @classmethod
@@ -77,14 +85,14 @@ class TokenStore:
         """Refuse another codec's tokens, or a store without a stream that is asked for."""
         ours = self.header
         if (ours.fingerprint, ours.hop) != (header.fingerprint, header.hop):
-            raise ValueError(
+            raise UserError(
                 f"the tokens in {self.folder} were made by codec {ours.fingerprint} (hop "
                 f"{ours.hop}), this model's codec is {header.fingerprint} "
                 f"(hop {header.hop}): encode again"
             )
         missing = sorted(set(header.streams) - set(ours.streams))
         if missing:
-            raise ValueError(f"{self.folder} lacks the token streams {missing}: encode again")
+            raise UserError(f"{self.folder} lacks the token streams {missing}: encode again")
 
     def has(self, key: str) -> bool:
         return (self.folder / "tracks" / key / "track.json").is_file()
@@ -93,7 +101,7 @@ class TokenStore:
         return sorted(path.parent.name for path in self.folder.glob("tracks/*/track.json"))
 
     def add(self, key: str, source: str, streams: dict[str, Tensor]) -> None:
-        """Write a track's streams [L] beside each other, then rename them into place at once."""
+        """Write a track's streams [K, L] beside each other, then rename them into place at once."""
         final = self.folder / "tracks" / key
         temporary = final.with_name(f".{key}.{os.getpid()}")
         dtype = np.uint16 if self.header.codebook_size <= 2**16 else np.uint32
@@ -101,7 +109,7 @@ class TokenStore:
         try:
             for name, tokens in streams.items():
                 np.save(temporary / f"{name}.npy", tokens.cpu().numpy().astype(dtype))
-            length = min(len(tokens) for tokens in streams.values())
+            length = min(tokens.shape[1] for tokens in streams.values())
             write_json(temporary / "track.json", {"source": source, "length": length})
             if final.exists():
                 shutil.rmtree(final)
@@ -135,17 +143,11 @@ class TokenStore:
         return json.loads((self.folder / "tracks" / key / "track.json").read_text())
 
     def array(self, key: str, stream: str) -> np.ndarray:
-        """Map one track's stream [L] into memory."""
-        return np.load(self.folder / "tracks" / key / f"{stream}.npy", mmap_mode="r")
+        """Map one track's stream [K, L] into memory; older stores hold [L], for K = 1."""
+        array = np.load(self.folder / "tracks" / key / f"{stream}.npy", mmap_mode="r")
+        return array[None] if array.ndim == 1 else array
 
 
 def window_of(array: np.ndarray, start: int, length: int) -> Tensor:
-    """Copy positions start to start + length of a mapped stream to int64 [length]."""
-    return torch.from_numpy(array[start : start + length].astype(np.int64))
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write beside the place, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1))
-    os.replace(temporary, path)
+    """Copy positions start to start + length of a mapped stream [K, L] to int64 [K, length]."""
+    return torch.from_numpy(array[:, start : start + length].astype(np.int64))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from codec.base import Window
-from datamodules import audio
+from audio import files as audio
+from foundation.errors import UserError
+from foundation.windows import AudioWindow
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def say(level: int, message: str) -> None:
     log.log(level, message)
 
 
-def scan(folder: str | Path, window: Window) -> list[Track]:
+def scan(folder: str | Path, window: AudioWindow) -> list[Track]:
     """List a folder's readable tracks; those that can't be read are named once and left out."""
     root = Path(folder).expanduser()
     tracks, rates, broken = [], Counter(), 0
@@ -50,7 +51,7 @@ def scan(folder: str | Path, window: Window) -> list[Track]:
     if broken:
         say(logging.WARNING, f"{broken} of {len(files)} files in {root} can't be read")
     if not tracks:
-        raise ValueError(f"none of the {len(files)} audio files in {root} can be read")
+        raise UserError(f"none of the {len(files)} audio files in {root} can be read")
     del rates[window.sample_rate]
     if rates:
         found = ", ".join(f"{count} at {rate} Hz" for rate, count in sorted(rates.items()))
@@ -85,21 +86,25 @@ def split(
     return train, [track for track in tracks if track in validation]
 
 
-def drop_short(tracks: list[Track], window: Window, short: str, what: str) -> list[Track]:
-    """Skip the tracks shorter than a window, or leave them to be padded; say how many."""
-    shorter = sum(len(track) < window.length for track in tracks)
+def drop_short(
+    tracks: list[Track], length: int, seconds: float, short: str, what: str, otherwise: str
+) -> list[Track]:
+    """Skip the tracks shorter than a window's `length`, which is so many seconds; say how many.
+
+    With short "pad" they stay, and `otherwise` says what is done to them.
+    """
+    shorter = sum(len(track) < length for track in tracks)
     if shorter:
-        seconds = window.length / window.sample_rate
-        deed = "padded with silence" if short == "pad" else "skipped"
+        action = otherwise if short == "pad" else "skipped"
         say(
             logging.WARNING,
-            f"{shorter} of {len(tracks)} {what} tracks are shorter than {seconds:.2f} s: {deed}",
+            f"{shorter} of {len(tracks)} {what} tracks are shorter than {seconds:.2f} s: {action}",
         )
     if short == "skip":
-        tracks = [track for track in tracks if len(track) >= window.length]
+        tracks = [track for track in tracks if len(track) >= length]
     if not tracks:
-        raise ValueError(
-            f"all {what} tracks are shorter than the {window.length} samples at "
-            f"{window.sample_rate} Hz of an example: give longer ones, or short=pad"
+        raise UserError(
+            f"all {what} tracks are shorter than the {seconds:.2f} s of an example: give longer "
+            "ones, or short=pad"
         )
     return tracks

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
 
-from codec.base import Window
-from datamodules import audio
+from audio import files as audio
+from datamodules.data_order import check_settings, train_loader, val_loader
 from datamodules.demo_music import demo_music_folder, write_demo_music
-from datamodules.sampler import check_settings, train_loader, val_loader
 from datamodules.tracks import Track, drop_short, say, scan, split
+from foundation.windows import AudioWindow
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 8  # crops tried in place of one whose file is broken there
@@ -43,7 +43,7 @@ class Augment:
 class Slots:
     """Cut tracks into window lengths, counted through: a track's share is its length."""
 
-    def __init__(self, tracks: list[Track], window: Window):
+    def __init__(self, tracks: list[Track], window: AudioWindow):
         self.tracks, self.window = tracks, window
         counts = [max(1, -(-len(track) // window.length)) for track in tracks]
         self.ends = list(accumulate(counts))
@@ -192,10 +192,10 @@ class WavDataModule(LightningDataModule):
         self.augment = Augment(gain_db, channel_swap, phase_invert)
         self.train_tracks: list[Track] = []
         self.val_tracks: list[Track] = []
-        self._scanned: Window | None = None
+        self._scanned: AudioWindow | None = None
 
     @property
-    def window(self) -> Window:
+    def window(self) -> AudioWindow:
         return self.trainer.lightning_module.window
 
     def prepare_data(self) -> None:
@@ -213,10 +213,16 @@ class WavDataModule(LightningDataModule):
             train, validation = tracks, scan(self.val_audio, self.window)
         else:
             train, validation = split(tracks, self.val_fraction, self.seed)
-        self.train_tracks = drop_short(train, self.window, self.short, "training")
+        self.train_tracks = self._drop_short(train, "training")
         if validation:
-            self.val_tracks = drop_short(validation, self.window, self.short, "validation")
+            self.val_tracks = self._drop_short(validation, "validation")
         self._scanned = self.window
+
+    def _drop_short(self, tracks: list[Track], what: str) -> list[Track]:
+        window = self.window
+        return drop_short(
+            tracks, window.length, window.seconds, self.short, what, "padded with silence"
+        )
 
     def train_dataloader(self) -> DataLoader:
         slots = Slots(self.train_tracks, self.window)

@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from codec.base import mismatch
-from codec.weights import read_state, under
+from foundation.weights import mismatch, read_state, under
 
 CODEC = "vqvae."
 ALIASES = ("diffusion.net.", "sampler.net.")  # the same weights under other names

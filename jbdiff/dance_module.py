@@ -6,11 +6,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from codec.base import Window, mismatch, mono
-from codec.weights import under
+from foundation.codec import mono
+from foundation.weights import mismatch, under
+from foundation.windows import AudioWindow
 from jbdiff.checkpoints import AVERAGE, OURS, load_dance
-from jbdiff.crash import crash, refine, sampler_named, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
+from jbdiff.dance_sampling import crash, refine, sampler_named, times_below
 from jbdiff.vdiffusion import OnStep, ignore_step, v_loss
 
 
@@ -52,7 +53,7 @@ class Dance(LightningModule):
         if compile:
             self.diffusion.compile()
         self.sample_rate = sample_rate
-        self.window = Window(sample_rate, length, channels=self.diffusion.io_channels)
+        self.window = AudioWindow(sample_rate, length, channels=self.diffusion.io_channels)
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         """Predict v [B, C, T] of audio x [B, C, T] at times t [B], in float32."""

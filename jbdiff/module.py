@@ -7,14 +7,15 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from codec.base import Frozen, Window, check_checkpoint
-from codec.export import settings_of
 from codec.jukebox import JukeboxCodec
 from codec.vqvae import HOPS
-from codec.weights import read_state
+from foundation.codec import Frozen
+from foundation.settings import settings_of
+from foundation.weights import check_checkpoint, read_state
+from foundation.windows import TokenWindow
 from jbdiff.checkpoints import holds_other_codec, load_unet
 from jbdiff.latents import look_up, nearest_codes
-from jbdiff.levels import continue_song, generate
+from jbdiff.level_sampling import continue_song, generate
 from jbdiff.unet import UNet, drop_context, velocity
 from jbdiff.vdiffusion import OnStep, ignore_step, min_snr_weight, v_loss
 
@@ -87,13 +88,10 @@ class JBDiff(LightningModule):
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate
-        self.window = Window(
-            codec.sample_rate,
-            base_tokens * codec.hop,
-            self.context_tokens * codec.hop,
-            align=HOPS[min(jb_level + 1, COARSEST)],  # where the level below has its codes too
-            streams={"tokens": "tokens"} | ({} if self.from_noise else {"lower": "round_trip"}),
-        )
+        streams = {"tokens": "tokens"} | ({} if self.from_noise else {"lower": "round_trip"})
+        self.token_window = TokenWindow(base_tokens, self.context_tokens, streams)
+        align = HOPS[min(jb_level + 1, COARSEST)]  # where the coarser level has its codes too
+        self.window = self.token_window.in_samples(codec.sample_rate, codec.hop, align)
 
     def load_weights(self, path: str) -> None:
         theirs = settings_of(path).get("jb_level", self.level)
@@ -118,23 +116,25 @@ class JBDiff(LightningModule):
 
     def encode(self, audio: Tensor) -> Tensor:
         """Encode audio [B, C, T] to normalised latents [B, D, L]."""
-        return look_up(self.codebook, self.codec.encode(audio))
+        return look_up(self.codebook, self.codec.encode(audio)[:, 0])
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode normalised latents [B, D, L], each rounded to a code, to audio [B, 1, T]."""
-        return self.codec.decode(nearest_codes(self.codebook, latents))
+        return self.codec.decode(nearest_codes(self.codebook, latents)[:, None])
 
     def latents(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Look up a batch's codes, or encode its audio: target, context, lower [B, D, L]."""
         codes = batch if "tokens" in batch else self.encode_batch(batch)
         names = {"target": "tokens", "context": "context", "lower": "lower"}
         return {
-            name: look_up(self.codebook, codes[key]) for name, key in names.items() if key in codes
+            name: look_up(self.codebook, codes[key][:, 0])
+            for name, key in names.items()
+            if key in codes
         }
 
     def encode_batch(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Encode a batch of audio to the codes [B, L] that a batch of tokens has."""
-        streams = self.window.streams
+        """Encode a batch of audio to the codes [B, 1, L] that a batch of tokens has."""
+        streams = self.token_window.streams
         made = self.codec.encode_streams(batch["audio"], tuple(streams.values()))
         codes = {name: made[stream] for name, stream in streams.items()}
         return codes | {"context": self.codec.encode(batch["context"])}

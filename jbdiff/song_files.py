@@ -12,10 +12,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from codec.weights import WEIGHTS
-from datamodules import audio
-from jbdiff.song import PLAIN_FILES, Song
-from jbdiff.tape import Tape
+from audio import files as audio
+from foundation.weights import WEIGHTS
+from jbdiff.audio_buffer import Tape
+from jbdiff.song_settings import PLAIN_FILES, Song
 
 log = logging.getLogger(__name__)
 Picture = Callable[[Path, Tensor, int], object]  # draws audio [C, T] at a rate to a PNG

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from codec.base import mismatch
-from metrics.resample import NAME as RESAMPLER
-from metrics.resample import resample
+from audio.resample import NAME as RESAMPLER
+from audio.resample import resample
+from foundation.weights import mismatch
 
 CHECKPOINTS = Path("ckpts")  # where download_ckpts.py puts things
 QUIETEST = -70.0  # dB; what is below counts as silence and keeps its level

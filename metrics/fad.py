@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from datamodules import audio
-from metrics.collect import collect
+from audio import files as audio
+from metrics.embed_files import collect
 from metrics.embedding import Embedding
+from metrics.embedding_set import SUFFIX, Vectors, describe, saved_path
 from metrics.extrapolate import extrapolate
 from metrics.frechet import Gaussian, deficiency, frechet
 from metrics.kernel import kernel_distance
@@ -17,7 +18,6 @@ from metrics.library import Library
 from metrics.logmel import LogMel
 from metrics.musicnn import Musicnn
 from metrics.pann import PANN
-from metrics.vectors import SUFFIX, Vectors, describe, saved_path
 from metrics.vggish import VGGish
 
 DEFAULT = "musicnn"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from codec.weights import read_state
+from foundation.weights import read_state
 from metrics.embedding import Embedding, fill, find_weights
 from metrics.mel import slaney_filters
 

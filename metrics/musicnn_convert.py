@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec.weights import write_state
+from foundation.weights import write_state
 
 FOLDER = "musicnn/MTT_musicnn"  # the model trained on MagnaTagATune
 FLOAT32 = 1  # TensorFlow's number for the type

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from codec.weights import read_state
+from foundation.weights import read_state
 from metrics.embedding import Embedding, fill, find_weights
 from metrics.mel import htk_filters
 from metrics.winograd import Conv3x3, prepare

@@ -7,13 +7,15 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from codec.base import Codec, Frozen, Window, check_checkpoint
 from codec.jukebox import JukeboxCodec
+from foundation.codec import Codec, Frozen
+from foundation.weights import check_checkpoint
+from foundation.windows import TokenWindow
 from sedd.ddit import DDiT
-from sedd.entropy import NGrams
 from sedd.graph import Absorb, Graph
+from sedd.ngram_baseline import NGrams
 from sedd.noise import LogLinear, Noise
-from sedd.sampler import fill, sample
+from sedd.samplers import fill, sample
 from sedd.weights import load_weights
 
 
@@ -66,7 +68,8 @@ class SEDD(LightningModule):
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate
-        self.window = Window(codec.sample_rate, length * codec.hop, align=codec.hop)
+        self.token_window = TokenWindow(length)
+        self.window = self.token_window.in_samples(codec.sample_rate, codec.hop)
         self.val_ngrams = NGrams(codec.codebook_size)
 
     @property
@@ -75,7 +78,8 @@ class SEDD(LightningModule):
 
     def tokens(self, batch: dict[str, Tensor]) -> Tensor:
         """Look up the tokens [B, L] of a batch, or encode its audio."""
-        return batch["tokens"] if "tokens" in batch else self.codec.encode(batch["audio"])
+        tokens = batch["tokens"] if "tokens" in batch else self.codec.encode(batch["audio"])
+        return tokens[:, 0]
 
     def loss(self, tokens: Tensor, times: Tensor) -> Tensor:
         """Diffusion-weighted score entropy of tokens [B, L] at times [B], in nats per token."""
@@ -164,7 +168,10 @@ class SEDD(LightningModule):
 
         empty = real.new_zeros(num_demos, length)
         sampled = fill(draw, empty, torch.zeros_like(empty, dtype=torch.bool), self.hparams.length)
-        return {"sample": self.codec.decode(sampled), "real": self.codec.decode(real[:, :length])}
+        return {
+            "sample": self.codec.decode(sampled[:, None]),
+            "real": self.codec.decode(real[:, None, :length]),
+        }
 
     def configure_optimizers(self) -> dict:
         hparams = self.hparams

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from codec.base import mismatch
-from codec.weights import read_content, under, unwrap
+from foundation.weights import mismatch, read_content, under, unwrap
 
 log = logging.getLogger(__name__)
 TOKENS = ("vocab_embed.embedding", "output_layer.linear.weight", "output_layer.linear.bias")

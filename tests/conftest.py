@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules import audio
+from audio import files as audio
 
 
 @pytest.fixture

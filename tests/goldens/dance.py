@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-import cli
-from jbdiff.crash import crash, refine, times_below
 from jbdiff.dance import DiffusionAttnUnet1D
+from jbdiff.dance_sampling import crash, refine, times_below
 from jbdiff.published import published_dance
 from jbdiff.vdiffusion import alpha_sigma
+from music_diffusion.commands import main as cli
 from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
 

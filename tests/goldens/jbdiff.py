@@ -7,15 +7,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-import cli
 from codec.jukebox import EMBEDDED
 from codec.vqvae import VQVAE
-from codec.weights import read_state
+from foundation.weights import read_state
 from jbdiff.checkpoints import load_unet, published_unet
 from jbdiff.latents import denormalise, look_up, nearest_codes, normalise
 from jbdiff.published import published_level
 from jbdiff.unet import UNet, velocity
 from jbdiff.vdiffusion import alpha_sigma, ddim, falling_times, guided, v_loss
+from music_diffusion.commands import main as cli
 from tests.goldens import vqvae
 from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden

@@ -6,11 +6,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from audio.resample import resample
 from metrics.fad import create
 from metrics.frechet import Gaussian, frechet
 from metrics.mel import htk_filters
 from metrics.pann import PANN, Cnn14
-from metrics.resample import resample
 from metrics.vggish import FFT, VGGish, network
 from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden

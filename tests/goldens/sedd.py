@@ -10,7 +10,7 @@ from callbacks.ema import EMA
 from sedd.ddit import DDiT
 from sedd.graph import Absorb, Graph, Uniform, first_clock
 from sedd.noise import Geometric, LogLinear, Noise
-from sedd.sampler import analytic_probs, denoise_probs, euler_probs, time_grid
+from sedd.samplers import analytic_probs, denoise_probs, euler_probs, time_grid
 from sedd.weights import load_weights
 from tests.goldens.files import through_file
 from tests.goldens.format import STATE, Case, Golden

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codec.base import Window
-from datamodules import audio
+from audio import files as audio
+from audio.crossfade import crossfade, weights
 from datamodules.tracks import Track
 from datamodules.wav import Slots
-from jbdiff.crossfade import crossfade, weights
+from foundation.windows import AudioWindow
 from jbdiff.noise_paths import base_noise, noise_path
 from tests.goldens import jbdiff
 from tests.goldens.format import Case, Golden
@@ -116,7 +116,7 @@ def index_tracks(folder: Path, length: int, context: int, durations: list[int]) 
         path = folder / f"{number}.wav"
         audio.write(path, torch.arange(1.0, duration + 1)[None], 44100, "FLOAT")
         tracks.append(Track(path, path.name, 0, duration))
-    return Slots(tracks, Window(44100, length, context))
+    return Slots(tracks, AudioWindow(44100, length, context))
 
 
 def cut_row(slots: Slots, index: int, offset: int) -> list[float]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from audio.files import resample
 from codec.wavtokenizer import Network, WavTokenizer
-from datamodules.audio import resample
 from tests.goldens.files import through_file
 from tests.goldens.format import STATE, Case, Golden
 

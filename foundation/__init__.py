@@ -1,0 +1,1 @@
+"""What every package stands on: contracts, errors, files, weights. Imports none of the others."""

@@ -1,0 +1,183 @@
+"""The contract of a model that generates audio, and what all of them do alike."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from foundation.codec import Codec, Frozen
+from foundation.errors import UserError
+from foundation.sampler import OnStep, Sampler, ignore_step
+from foundation.weights import mismatch
+from foundation.windows import AudioWindow, TokenWindow
+
+GOLDEN_RATIO = 0.618034  # turns evenly spaced times from batch to batch without ever repeating
+Batch = dict[str, Tensor]  # and "cond", a Cond, where the data has it
+Cond = Mapping[str, Sequence[str]]  # metadata of the tracks by name, a value for each example
+
+
+class AudioModel(LightningModule, ABC):
+    """A generator of audio: what fit trains, and what sample, demos, FAD and export use.
+
+    A subclass calls `super().__init__(codec)` and `self.save_settings()` first and sets `window`,
+    `sample_rate` and, where it reads tokens, `token_window`. Its own options are those of its
+    constructor, so a checkpoint rebuilds it from its class path alone.
+
+    Attributes:
+        sample_rate: of the audio, in Hz
+        window: the audio of an example
+        token_window: the tokens of an example; None where the model reads audio alone
+        sampler_type: what `generate` takes as a sampler
+    """
+
+    sample_rate: int
+    window: AudioWindow
+    token_window: TokenWindow | None = None
+    sampler_type: ClassVar[type[Sampler]] = Sampler
+
+    def __init__(self, codec: Codec | None = None):
+        super().__init__()
+        self.frozen = None if codec is None else Frozen(codec)
+
+    @property
+    def codec(self) -> Codec | None:
+        """What turns audio into the model's tokens or latents; None for a model of audio."""
+        return None if self.frozen is None else self.frozen.module
+
+    @abstractmethod
+    def losses(
+        self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Compute each example's loss [B] at times [B] from 0 (clean) to 1 (noise).
+
+        Noise is drawn from `generator`, or from torch's own stream where it is None.
+        """
+
+    @abstractmethod
+    def generate(
+        self,
+        seconds: float | None = None,
+        *,
+        count: int = 1,
+        prompt: Tensor | None = None,
+        keep: Tensor | None = None,
+        init: Tensor | None = None,
+        strength: float = 0.5,
+        cond: Cond | None = None,
+        sampler: Sampler | None = None,
+        seed: int = 0,
+        on_step: OnStep = ignore_step,
+    ) -> Tensor:
+        """Generate audio [count, C, T] in [-1, 1] at `sample_rate`.
+
+        Args:
+            seconds: of new audio; a model has a default, and repairing a prompt needs none
+            count: how many clips
+            prompt: audio [C, T] to continue, or to repair where `keep` says so
+            keep: bool [T], which samples of the prompt stay; the others are regenerated
+            init: audio [C, T] that the result is to resemble
+            strength: how much of `init` to keep, from 0 (nothing) to 1 (all of it)
+            cond: metadata by name, a value for each clip
+            sampler: an instance of `sampler_type`; None takes the model's own
+            seed: the same seed gives the same audio
+            on_step: called with the steps done and their total
+
+        Raises:
+            UserError: for what this model can't do, and for values out of range
+        """
+
+    @abstractmethod
+    def demo(
+        self, batch: Batch, num_demos: int, num_samples: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return audio [B, C, T] by name: "sample", "real" and others.
+
+        `sample` holds `num_demos` clips, of at most `num_samples` samples.
+        """
+
+    @abstractmethod
+    def load_weights(self, path: str) -> None:
+        """Start from a checkpoint, an export or a published file; UserError if it doesn't fit."""
+
+    def save_settings(self) -> None:
+        """Keep the constructor's arguments for checkpoints; call it in the constructor.
+
+        A checkpoint stands without the file that training started from.
+        """
+        frame = inspect.currentframe()
+        self.save_hyperparameters(frame=frame.f_back if frame else None)
+        self.hparams.pop("init_from", None)
+
+    def check_sampler(self, sampler: Sampler | None) -> None:
+        """Raise UserError for a sampler of another family."""
+        if sampler is not None and not isinstance(sampler, self.sampler_type):
+            wanted = f"{self.sampler_type.__module__}.{self.sampler_type.__name__}"
+            raise UserError(
+                f"{type(sampler).__name__} can't sample {type(self).__name__}, "
+                f"which takes a {wanted}"
+            )
+
+    def stratified_times(self, count: int) -> Tensor:
+        """Draw times [B] in [0, 1), one from each of as many equal slices.
+
+        The slices span the global batch: each process takes every world_size-th of them.
+        """
+        ranks = self.trainer.world_size
+        slices = torch.arange(count, device=self.device) * ranks + self.global_rank
+        return (slices + torch.rand(count, device=self.device)) / (count * ranks)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.losses(batch, self.stratified_times(num_examples(batch))).mean()
+        self.log("train/loss", loss, prog_bar=True, batch_size=num_examples(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.log_loss("val", self.fixed_loss(batch, batch_idx), num_examples(batch))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.log_loss("test", self.fixed_loss(batch, batch_idx), num_examples(batch))
+
+    def log_loss(self, stage: str, loss: Tensor, batch_size: int) -> None:
+        self.log(f"{stage}/loss", loss, batch_size=batch_size, sync_dist=True, prog_bar=True)
+
+    def fixed_loss(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Compute the mean loss at the same times and with the same noise at every validation."""
+        count = num_examples(batch)
+        seed = batch_idx * self.trainer.world_size + self.global_rank
+        generator = torch.Generator(self.device).manual_seed(seed)
+        spaced = (torch.arange(count, device=self.device) + 0.5) / count
+        return self.losses(batch, (spaced + GOLDEN_RATIO * seed) % 1, generator).mean()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Generate a clip beside each real one, for a Demo callback to write."""
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        return self.demo(batch, num_examples(batch), self.window.length, generator)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        if self.codec is not None:
+            checkpoint["codec_fingerprint"] = self.codec.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Raise UserError for another model's weights, or for those of another codec's tokens."""
+        if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
+            raise UserError(
+                f"the checkpoint holds another model than this one: {problem}; give the --config "
+                "files and options that it was made with"
+            )
+        if self.codec is None:
+            return
+        theirs, ours = checkpoint.get("codec_fingerprint"), self.codec.fingerprint
+        if theirs != ours:
+            raise UserError(
+                f"the checkpoint was trained on codec {theirs}, this one is {ours}: give the "
+                "codec and the level that it was made with"
+            )
+
+
+def num_examples(batch: Batch) -> int:
+    """Count the examples of a batch."""
+    return next(len(value) for value in batch.values() if isinstance(value, Tensor))

@@ -1,0 +1,107 @@
+"""The contract of a neural audio codec: audio to tokens and latents, and back."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from foundation.errors import UserError
+
+
+class Codec(nn.Module, ABC):
+    """Turn audio into a grid of tokens and back; frozen: never trained, averaged or saved.
+
+    Attributes:
+        sample_rate: of the audio, in Hz
+        channels: of the audio that `decode` returns
+        hop: samples of audio a token covers
+        num_codebooks: K, tokens at each position
+        codebook_size: V, how many values a token has
+        latent_dim: D, channels of the continuous latents; None where there are none
+        stream_names: the token streams that `encode_streams` knows; "tokens" is `encode`'s
+    """
+
+    sample_rate: int
+    channels: int = 1
+    hop: int
+    num_codebooks: int = 1
+    codebook_size: int
+    latent_dim: int | None = None
+    stream_names: tuple[str, ...] = ("tokens",)
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash of weights and settings: tokens are only read with the codec that made them."""
+
+    @abstractmethod
+    def encode(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] at `sample_rate` to tokens [B, K, ceil(T / hop)], int64.
+
+        Audio of other than `channels` channels is mixed down or repeated.
+        """
+
+    @abstractmethod
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Decode tokens [B, K, L] to audio [B, C, L * hop] in [-1, 1]."""
+
+    def to_latents(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] to normalised latents [B, D, ceil(T / hop)]."""
+        raise UserError(f"{type(self).__name__} has no continuous latents, only tokens")
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """Decode normalised latents [B, D, L] to audio [B, C, L * hop] in [-1, 1]."""
+        raise UserError(f"{type(self).__name__} has no continuous latents, only tokens")
+
+    def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Encode audio [B, C, T] to each named stream of tokens [B, K, L]."""
+        self.check_streams(names)
+        return {name: self.encode(audio) for name in names}
+
+    def check_streams(self, names: tuple[str, ...]) -> None:
+        """Raise UserError for streams that this codec doesn't have."""
+        if unknown := sorted(set(names) - set(self.stream_names)):
+            raise UserError(
+                f"{type(self).__name__} has the token streams {self.stream_names}, not {unknown}"
+            )
+
+    def check_tokens(self, tokens: Tensor) -> None:
+        """Raise UserError unless tokens are a grid [B, K, L] of this codec's codes."""
+        if tokens.dim() != 3 or tokens.shape[1] != self.num_codebooks:
+            raise UserError(
+                f"tokens must be [batch, {self.num_codebooks}, length], got {list(tokens.shape)}"
+            )
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.codebook_size:
+            raise UserError(
+                f"tokens must be 0 to {self.codebook_size - 1}, "
+                f"got {int(tokens.min())} to {int(tokens.max())}"
+            )
+
+
+class Frozen(nn.Module):
+    """Hold a pretrained module that moves with its owner but isn't trained, averaged or saved."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        object.__setattr__(self, "module", module.eval().requires_grad_(False))  # not registered
+
+    def _apply(
+        self, fn, recurse: bool = True
+    ) -> "Frozen":  # the road taken by .to() and the Trainer
+        self.module._apply(fn)
+        return super()._apply(fn, recurse)
+
+    def __deepcopy__(self, memo: dict) -> "Frozen":
+        return self  # weight averaging copies the owner; the codec stays one
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Keep a model's mixed precision out of its codec: in bfloat16 codes flip."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
+def mono(audio: Tensor) -> Tensor:
+    """Mix audio [B, C, T] down to [B, 1, T]."""
+    if audio.dim() != 3:
+        raise UserError(f"audio must be [batch, channels, samples], got {list(audio.shape)}")
+    return audio.mean(dim=1, keepdim=True)

@@ -1,0 +1,187 @@
+"""Weights: read from any checkpoint file without running code from it, loaded strictly, hashed."""
+
+import collections
+import errno
+import hashlib
+import pathlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from foundation.errors import UserError
+from foundation.files import replacing
+
+SCALAR = (np.core if np.__version__ < "2" else np._core).multiarray.scalar
+# What published files hold beside tensors, by name: numpy scalars, paths, OpenAI's settings (a dict
+# under another name). Nothing else is made from a file.
+ALLOWED = [
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+    pathlib.PosixPath,
+    collections.defaultdict,
+    (dict, "jukebox.hparams.Hyperparams"),
+]
+WEIGHTS = "model.safetensors"  # in an exported folder
+SCALE = ":scale"  # ends the name of what an 8 bit weight's rows are multiplied by
+WAY_OUT = (
+    "a file is read only if it holds weights and plain values; where you trust it, load it with "
+    "its own software and save its state_dict alone"
+)
+
+
+def read_content(path: str | Path, in_place: bool = False) -> dict:
+    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole, or an exported folder's.
+
+    `in_place` leaves tensors in the file until they're used, to look at what else there is.
+    Raises ValueError for what is no such file, or would run code.
+    """
+    path = Path(path).expanduser()
+    path = path / WEIGHTS if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return unpacked(load_file(path))
+        zipped = is_archive(path)
+        with torch.serialization.safe_globals(ALLOWED):
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=in_place and zipped
+            )
+    except pickle.UnpicklingError as error:
+        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
+        reason = reason.strip().removeprefix("WeightsUnpickler error: ").split(" was not")[0]
+        raise UserError(
+            f"{path} is refused: it is no checkpoint, or loading it would run code from it"
+            f"{f' ({reason})' if reason else ''}; {WAY_OUT}"
+        ) from error
+    except (RuntimeError, EOFError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or ["it ends too early"])[0].split(". ")[0]
+        raise UserError(f"{path} can't be read as a checkpoint: {reason}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not the weights of a model")
+    return content
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether a file begins as torch's zip archives do; ValueError unless as its pickles do."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:1] != b"\x80" and start != b"PK\x03\x04":
+        raise UserError("torch.save didn't write it" if start else "it is empty")
+    if start[:2] == b"PK" and not zipfile.is_zipfile(path):  # the archive's list is at its end
+        raise UserError("it is cut short, copy or download it again")
+    return start[:2] == b"PK"
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict by its bare names, whatever it is wrapped in."""
+    return unwrap(read_content(path), path)
+
+
+def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
+    """Find the state dict in what a file holds."""
+    state = content.get("state_dict", content.get("model", content))
+    values = state.values() if isinstance(state, dict) else [None]
+    if not state or not all(isinstance(value, Tensor) for value in values):
+        raise UserError(f"{path} holds no state_dict: {WAY_OUT}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Give what stands under a prefix, without it."""
+    return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+
+
+def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Round matrices and kernels to 8 bits, beside a scale for each row; keep what is small."""
+    made = dict(state)
+    for name, value in state.items():
+        if value.is_floating_point() and value.dim() > 1:
+            rows = value.float().flatten(1)
+            scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-30) / 127
+            made[name] = (rows / scale).round().to(torch.int8).view(value.shape)
+            made[name + SCALE] = scale
+    return made
+
+
+def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give packed weights as float32; others pass."""
+    made = {name: value for name, value in state.items() if not name.endswith(SCALE)}
+    for name in made.keys() & {name.removesuffix(SCALE) for name in state.keys() - made.keys()}:
+        rows = made[name].float().flatten(1) * state[name + SCALE]
+        made[name] = rows.view(made[name].shape)
+    return made
+
+
+def write_state(
+    state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write safetensors whole or not at all."""
+    own = {name: value.contiguous().clone() for name, value in state.items()}
+    try:
+        with replacing(path) as temporary:
+            save_file(own, temporary, metadata)
+            temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
+    except SafetensorError as error:  # its words hold the operating system's
+        number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+        raise OSError(number, str(error), str(path)) from error
+
+
+def mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], shown: int = 3) -> str:
+    """Say what of a state dict is missing, unknown or of another shape; nothing if it fits."""
+    shapes = [
+        f"{name} {list(state[name].shape)} for {list(value.shape)}"
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    problems = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unknown": sorted(state.keys() - wanted.keys()),
+        "of another shape": shapes,
+    }
+    return "; ".join(
+        f"{len(names)} {what} ({', '.join(names[:shown])}{', …' if len(names) > shown else ''})"
+        for what, names in problems.items()
+        if names
+    )
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], problem: str) -> None:
+    """Load a state dict; where it doesn't fit, UserError with `problem` and what doesn't fit."""
+    if found := mismatch(module.state_dict(), state):
+        raise UserError(f"{problem}: {found}")
+    module.load_state_dict(state)
+
+
+def fingerprint(label: str, state: Mapping[str, Tensor]) -> str:
+    """Hash a label and weights, in float32 and in the order of their names, to 16 digits."""
+    digest = hashlib.sha256(label.encode())
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_checkpoint(
+    module: nn.Module, codec, checkpoint: Mapping
+) -> None:  # TODO goes: AudioModel
+    if problem := mismatch(module.state_dict(), checkpoint["state_dict"]):
+        raise UserError(
+            f"the checkpoint holds another model than this one: {problem}; give the --config files "
+            "and options that it was made with"
+        )
+    made, ours = checkpoint.get("codec_fingerprint"), codec.fingerprint
+    if made != ours:
+        raise UserError(
+            f"the checkpoint was trained on codec {made}, this one is {ours}: give the codec and "
+            "the level that it was made with"
+        )

@@ -1,0 +1,90 @@
+"""Audio that grows window by window, on disk, so that an interrupted song can go on."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audio.crossfade import crossfade
+
+
+class Tape:
+    """Audio [B, C, T] in a file, joined from windows that may overlap.
+
+    `end` counts the samples and `windows` the windows that are there. The last `overlap` samples
+    are kept as they were before the next window fades in, so that a window which was cut off can be
+    joined again: an interrupted tape goes on bit for bit. An existing file is opened where it ends.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int, int], overlap: int, style: str = "linear"
+    ):
+        self.path, self.shape, self.overlap, self.style = path, shape, overlap, style
+        self.state = path.with_suffix(".npz")
+        self.end = self.windows = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.state.is_file():
+            path.write_bytes(b"")
+            return
+        with np.load(self.state) as state:
+            self.end, self.windows = int(state["end"]), int(state["windows"])
+            tail = torch.from_numpy(state["tail"])
+        self._write(self.end - tail.shape[-1], tail)
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Copy samples start to stop [B, C, stop - start], silence where there are none yet."""
+        out = torch.zeros(*self.shape[:2], stop - start)
+        first, last = max(0, start), min(stop, self.end)
+        if first < last:
+            with open(self.path, "rb") as file:
+                file.seek(first * self._frame)
+                data = file.read((last - first) * self._frame)
+            frames = torch.frombuffer(bytearray(data), dtype=torch.float32)
+            frames = frames.view(-1, *self.shape[:2])  # [T, B, C]
+            out[..., first - start : last - start] = frames.permute(1, 2, 0)
+        return out
+
+    def append(self, audio: Tensor, begin: int) -> None:
+        """Join audio [B, C, N] whose first sample belongs at `begin`, up to the tape's length.
+
+        What it has before the last `overlap` samples of the tape is dropped.
+        """
+        overlap = min(self.overlap, self.end)
+        start = self.end - overlap
+        if not begin <= start < begin + audio.shape[-1] - overlap:
+            raise ValueError(
+                f"audio from {begin} to {begin + audio.shape[-1]} can't be joined at {self.end} "
+                f"with an overlap of {overlap} samples"
+            )
+        audio = audio.float().cpu()[..., start - begin :]
+        if not audio.isfinite().all():
+            raise ValueError(f"{self.path.stem} made samples that are not finite: train it anew")
+        if overlap:
+            faded = crossfade(self.read(start, self.end), audio[..., :overlap], self.style)
+            audio = torch.cat([faded, audio[..., overlap:]], dim=-1)
+        audio = audio[..., : self.shape[-1] - start]
+        self._write(start, audio)
+        self.end, self.windows = start + audio.shape[-1], self.windows + 1
+        self._save()
+
+    @property
+    def _frame(self) -> int:
+        """Count the bytes of one sample of every channel of every song."""
+        return 4 * self.shape[0] * self.shape[1]
+
+    def _write(self, start: int, audio: Tensor) -> None:
+        with open(self.path, "r+b") as file:
+            file.seek(start * self._frame)
+            file.write(audio.permute(2, 0, 1).contiguous().numpy().tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _save(self) -> None:
+        """Say what is there, once it is on disk."""
+        tail = self.read(max(0, self.end - self.overlap), self.end).numpy()
+        temporary = self.state.with_suffix(".tmp")
+        with open(temporary, "wb") as file:
+            np.savez(file, end=self.end, windows=self.windows, tail=tail)
+        os.replace(temporary, self.state)

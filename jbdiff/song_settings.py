@@ -1,0 +1,170 @@
+"""Settings of a song."""
+
+from dataclasses import dataclass
+
+from audio import crossfade
+from jbdiff import noise_paths
+from jbdiff.dance_sampling import sampler_named
+from jbdiff.vdiffusion import SAMPLERS as LEVEL_SAMPLERS
+
+PLAIN_FILES = ("context_audio", "init_audio", "codec_path")  # beside the models' checkpoints
+
+
+@dataclass(frozen=True)
+class LevelSettings:
+    """How one level is sampled.
+
+    Args:
+        checkpoint: a checkpoint of this level, an export, or a file of Jukebox Diffusion v1
+        steps: steps of the sampler
+        guidance: how much to lean on the context; 1 is the plain prediction, in half the time
+        init_strength: the share of the steps that is left out, starting nearer to the coarser
+            level's audio: 0 runs them all, 1 gives it back; the first level takes the song's
+        guidance_rescale: bring guided predictions back to the plain one's level, 0 to 1
+        sampler: ddim, or dpm for few steps
+    """
+
+    checkpoint: str | None = None
+    steps: int = 250
+    guidance: float = 4.0
+    init_strength: float = 0.0
+    guidance_rescale: float = 0.0
+    sampler: str = "ddim"
+
+
+@dataclass(frozen=True)
+class DanceSettings:
+    """How Dance Diffusion finishes the song in stereo.
+
+    Args:
+        checkpoint: a checkpoint or an export of Dance Diffusion, or a published file of 44.1 kHz;
+            null leaves the song as the last level made it
+        steps: steps of the sampler
+        init_strength: how much to keep of the levels' audio: 0 nothing, 1 all of it
+        sampler: ddim or iplms
+        noise_style: random, constant, region or walk, from window to window
+        noise_step_size: how far region and walk go, 0 to 1
+        noise_seed: seed of the noise
+        crossfade: samples by which windows overlap
+        crossfade_style: constant-power or linear
+    """
+
+    checkpoint: str | None = None
+    steps: int = 150
+    init_strength: float = 0.23
+    sampler: str = "ddim"
+    noise_style: str = "random"
+    noise_step_size: float = 0.4
+    noise_seed: int = 0
+    crossfade: int = 1536
+    crossfade_style: str = "constant-power"
+
+
+@dataclass(frozen=True)
+class Song:
+    """Make a song with Jukebox Diffusion, to OUT/song.wav; run it again to go on after a stop.
+
+    Args:
+        out: the folder that gets the song, each level's audio, pictures and settings.json
+        seconds: length of the song; the default is the initial audio's, or 12
+        levels: which levels run, each over the audio of the one before: 210, 21, 2, 10, 0, …; with
+            "" the initial audio goes straight to Dance Diffusion
+        level_2: settings of level 2
+        level_1: settings of level 1
+        level_0: settings of level 0
+        dance: settings of the stereo finish
+        context_audio: a music file; the song goes on from its end
+        init_audio: a music file that the song is to resemble
+        init_strength: how much of the initial audio to keep: 0 nothing, 1 all of it
+        noise_style: random, constant, region or walk, from window to window of the first level
+        noise_step_size: how far region and walk go, 0 to 1
+        noise_seed: seed of the first level's noise
+        token_multiplier: makes every level's windows this many times as long
+        update_lowest_context: let the first level's windows follow each other; else each one
+            follows the context audio
+        count: how many songs are made at once, with noise seeds one apart
+        codec_path: the codec of published checkpoints; the default is what they hold themselves
+        accelerator: auto, cpu, gpu, …
+        dry_run: only say how many windows and network calls it takes
+        sha256: hashes of the checkpoints and music files; a file that has another is refused
+    """
+
+    out: str = "song"
+    seconds: float | None = None
+    levels: str = "210"
+    level_2: LevelSettings = LevelSettings()
+    level_1: LevelSettings = LevelSettings(steps=70, guidance=2.0, init_strength=0.67)
+    level_0: LevelSettings = LevelSettings(steps=20, guidance=1.3, init_strength=0.5)
+    dance: DanceSettings = DanceSettings()
+    context_audio: str | None = None
+    init_audio: str | None = None
+    init_strength: float = 0.5
+    noise_style: str = "random"
+    noise_step_size: float = 0.6
+    noise_seed: int = 0
+    token_multiplier: int = 2
+    update_lowest_context: bool = True
+    count: int = 1
+    codec_path: str | None = None
+    accelerator: str = "auto"
+    dry_run: bool = False
+    sha256: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be, before anything is loaded."""
+        if set(self.levels) - set("210") or len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"levels must be some of 2, 1 and 0, such as 210, got {self.levels!r}")
+        for name in ("token_multiplier", "count"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seconds is not None and self.seconds <= 0:
+            raise ValueError(f"seconds must be positive, got {self.seconds}")
+        if not self.levels and not (self.init_audio and self.dance.checkpoint):
+            raise ValueError("without levels there must be init_audio and dance.checkpoint")
+        shares = {"init_strength": self.init_strength}
+        for level in self.order:
+            shares |= self._check_level(f"level_{level}", self.level(level))
+        shares["dance.init_strength"] = self.dance.init_strength
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {share}")
+        if self.dance.steps < 1:
+            raise ValueError(f"dance.steps must be at least 1, got {self.dance.steps}")
+        sampler_named(self.dance.sampler)
+        crossfade.check(self.dance.crossfade_style)
+        noise_paths.check(self.noise_style, self.noise_step_size)
+        noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)
+
+    def _check_level(self, name: str, settings: LevelSettings) -> dict[str, float]:
+        """Check a level that runs; give what of it must lie between 0 and 1."""
+        if settings.checkpoint is None:
+            raise ValueError(
+                f"levels {self.levels!r} needs {name}.checkpoint: train it with "
+                f"fit --model.jb_level {name[-1]}, or leave that level out"
+            )
+        if settings.steps < 1:
+            raise ValueError(f"{name}.steps must be at least 1, got {settings.steps}")
+        if settings.sampler not in LEVEL_SAMPLERS:
+            raise ValueError(
+                f"{name}.sampler must be {' or '.join(LEVEL_SAMPLERS)}, got {settings.sampler!r}"
+            )
+        return {
+            f"{name}.init_strength": settings.init_strength,
+            f"{name}.guidance_rescale": settings.guidance_rescale,
+        }
+
+    @property
+    def order(self) -> list[int]:
+        """The levels that run, coarsest first."""
+        return sorted((int(level) for level in self.levels), reverse=True)
+
+    def level(self, level: int) -> LevelSettings:
+        return (self.level_0, self.level_1, self.level_2)[level]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The checkpoints and music files that the song is made from, by name."""
+        files = {f"level_{level}": self.level(level).checkpoint for level in self.order}
+        files |= {"dance": self.dance.checkpoint}
+        files |= {name: getattr(self, name) for name in PLAIN_FILES}
+        return {name: path for name, path in files.items() if path is not None}

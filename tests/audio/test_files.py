@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audio import files as audio
+
+RATE = 44100
+FORMATS = {
+    "a.wav": {},
+    "f.WAV": {"subtype": "FLOAT"},
+    "a.flac": {},
+    "a.ogg": {},
+    "a.mp3": {},
+    "a.aiff": {},
+    "a.opus": {"format": "OGG", "subtype": "OPUS"},
+}
+
+
+def make(path, seconds=1.5, rate=RATE, channels=2, **options):
+    random = np.random.default_rng(0)
+    samples = 0.1 * random.standard_normal((round(seconds * rate), channels))
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_crop_is_a_slice_of_the_whole_at_every_rate(tmp_path, name):
+    rate = 48000 if name.endswith("opus") else RATE
+    path = make(tmp_path / name, rate=rate, **FORMATS[name])
+    whole = audio.read(path)
+    info = audio.probe(path)
+    assert (info.sample_rate, info.channels, info.num_samples) == (rate, 2, whole.shape[1])
+    for target in (None, 48000, 16000):
+        expected = audio.resample(whole, rate, target or rate)
+        total = expected.shape[1]
+        assert info.num_samples_at(target or rate) == total
+        for start in (0, 1, 7777, total // 2, total - 1001, total - 300):
+            crop = audio.read(path, start, 1000, target)
+            torch.testing.assert_close(crop, expected[:, start : start + 1000], atol=1e-4, rtol=0)
+
+
+def test_channels_are_averaged_or_repeated(tmp_path):
+    stereo = audio.read(make(tmp_path / "a.wav"), 0, 100)
+    mono = audio.read(tmp_path / "a.wav", 0, 100, channels=1)
+    torch.testing.assert_close(mono, stereo.mean(0, keepdim=True))
+    make(tmp_path / "m.wav", channels=1)
+    doubled = audio.read(tmp_path / "m.wav", 0, 100, channels=2)
+    assert doubled.shape == (2, 100) and torch.equal(doubled[0], doubled[1])
+
+
+def test_reading_outside_a_file_is_an_error_and_the_end_is_short(tmp_path):
+    path = make(tmp_path / "a.wav", seconds=0.1)
+    assert audio.read(path, 4400, 100).shape == (2, 10)
+    for start, length in ((4410, 1), (-1, 10), (0, 0)):
+        with pytest.raises(ValueError, match="a.wav"):
+            audio.read(path, start, length)
+
+
+def test_broken_files_are_named(tmp_path):
+    (tmp_path / "text.wav").write_text("no audio at all" * 20)
+    (tmp_path / "empty.flac").touch()
+    whole = make(tmp_path / "whole.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    nan = np.full((100, 1), np.nan, np.float32)
+    soundfile.write(tmp_path / "nan.wav", nan, RATE, subtype="FLOAT")
+    for name in ("text.wav", "empty.flac", "cut.flac", "nan.wav"):
+        with pytest.raises(audio.AudioError, match=name):
+            audio.check(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="none.wav"):
+        audio.probe(tmp_path / "none.wav")
+
+
+def test_find(tmp_path):
+    for name in ("b.WAV", "sub/a.Mp3", "._b.wav", "note.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    assert audio.find(tmp_path) == [tmp_path / "b.WAV", tmp_path / "sub/a.Mp3"]
+    assert audio.find(tmp_path / "b.WAV") == [tmp_path / "b.WAV"]
+    with pytest.raises(ValueError, match="looked for .wav"):
+        audio.find(tmp_path / "note.txt")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        audio.find(tmp_path / "nowhere")
+
+
+def test_write_and_read_back(tmp_path):
+    samples = torch.randn(2, 500)
+    audio.write(tmp_path / "f.wav", samples, RATE, "FLOAT")
+    assert torch.equal(audio.read(tmp_path / "f.wav"), samples)
+    audio.write(tmp_path / "p.flac", samples, RATE)
+    back = audio.read(tmp_path / "p.flac")
+    torch.testing.assert_close(back, samples.clamp(-1, 1), atol=2**-15, rtol=0)
+    audio.write(tmp_path / "again.wav", back, RATE)
+    assert torch.equal(audio.read(tmp_path / "again.wav"), back)
+    assert len(list(tmp_path.iterdir())) == 3  # no temporary file is left
+    for name, format in (("a.mp3", "PCM16"), ("a.flac", "FLOAT"), ("a.wav", "PCM24")):
+        with pytest.raises(ValueError, match="can't write"):
+            audio.write(tmp_path / name, samples, RATE, format)

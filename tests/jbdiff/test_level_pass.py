@@ -1,0 +1,376 @@
+"""Songs: lengths, levels, going on after a stop, what each window is given, and mistakes."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import yaml
+
+from audio import files as audio
+from jbdiff.song_files import Outputs
+from jbdiff.song_maker import Work
+from jbdiff.song_settings import DanceSettings, LevelSettings, Song
+from music_diffusion.commands import main as cli
+from tests.jbdiff.songs import RATE, Studio
+
+pytestmark = pytest.mark.usefixtures("command_line")
+
+torch.manual_seed(0)
+
+
+@pytest.fixture
+def studio(tmp_path):
+    return Studio(tmp_path)
+
+
+@pytest.fixture
+def tune(tmp_path):
+    """A file of 0.4 s at another rate, in stereo."""
+    t = torch.arange(12800) / 32000
+    tones = torch.stack([torch.sin(2 * torch.pi * f * t) for f in (220, 330)])
+    audio.write(tmp_path / "tune.flac", 0.3 * tones, 32000)
+    return str(tmp_path / "tune.flac")
+
+
+@pytest.mark.parametrize("dance", [True, False])
+@pytest.mark.parametrize("levels", ["2", "21", "012", "10", "0", "20"])
+def test_a_song_has_the_seconds_asked_for(studio, levels, dance):
+    folder = studio.make(studio.song(levels=levels, dance=dance, seconds=0.3))
+    made = audio.read(folder / "song.wav")
+    assert made.shape == (2, round(0.3 * RATE))
+    assert made.abs().max() > 0.01
+    for level in levels:
+        assert audio.read(folder / f"level_{level}.wav").shape == (1, round(0.3 * RATE))
+    assert not (folder / "parts").exists()
+
+
+@pytest.mark.parametrize("num_samples", [8192, 16384, 16385, 512, 1])
+def test_songs_of_whole_windows_and_others_lose_nothing(studio, num_samples):
+    song = studio.song(levels="2", seconds=num_samples / RATE)
+    assert audio.read(studio.make(song) / "song.wav").shape == (2, num_samples)
+
+
+def test_the_same_seed_gives_the_same_song(studio):
+    first = studio.make(studio.song("a")) / "song.wav"
+    again = studio.make(studio.song("b")) / "song.wav"
+    other = studio.make(studio.song("c", noise_seed=1)) / "song.wav"
+    assert first.read_bytes() == again.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 11, 30, 57, 75, 76])
+def test_a_stopped_song_goes_on_bit_for_bit(studio, stop_at):
+    whole = studio.make(studio.song("whole"))
+    assert studio.calls == 76  # 8 at level 2, 14 at level 1, 52 at level 0, 2 of Dance
+    studio.calls, studio.stop_at = 0, stop_at
+    song = studio.song("stopped")
+    with pytest.raises(KeyboardInterrupt):
+        studio.make(song)
+    finished = sorted(path.name for path in (studio.folder / "stopped").glob("*.wav"))
+    assert finished == [] if stop_at == 1 else "level_2.wav" in finished
+    for name in finished:
+        assert audio.read(studio.folder / "stopped" / name).abs().max() > 0
+    studio.stop_at = 0
+    studio.make(song)
+    for path in whole.glob("*.wav"):
+        assert path.read_bytes() == (studio.folder / "stopped" / path.name).read_bytes(), path
+
+
+def test_going_on_repeats_no_finished_window(studio):
+    studio.make(studio.song("whole"))
+    whole, studio.calls, studio.stop_at = studio.calls, 0, 30
+    with pytest.raises(KeyboardInterrupt):
+        studio.make(studio.song("stopped"))
+    studio.stop_at = 0
+    studio.make(studio.song("stopped"))
+    assert studio.calls - whole <= 4  # the steps of the window that was stopped
+
+
+def test_a_complete_song_is_left_alone(studio):
+    folder = studio.make(studio.song())
+    calls, made = studio.calls, (folder / "song.wav").read_bytes()
+    studio.make(studio.song())
+    assert studio.calls == calls and (folder / "song.wav").read_bytes() == made
+
+
+def test_another_song_is_not_put_on_top(studio):
+    studio.make(studio.song())
+    with pytest.raises(ValueError, match=r"other settings \(noise_seed\): give another --out"):
+        studio.make(studio.song(noise_seed=5))
+
+
+def test_settings_json_makes_the_same_song(studio, tune):
+    folder = studio.make(studio.song(context_audio=tune, init_audio=tune, seconds=0.2))
+    kept = json.loads((folder / "settings.json").read_text())
+    parts = {"level_2", "level_1", "level_0", "dance"}
+    again = {name: value for name, value in kept.items() if name not in parts}
+    kinds = {name: type(getattr(Song, name)) for name in parts}
+    again |= {name: kinds[name](**kept[name]) for name in parts}
+    made = studio.make(Song(out=str(studio.folder / "again"), **again)) / "song.wav"
+    assert made.read_bytes() == (folder / "song.wav").read_bytes()
+    assert kept["sha256"].keys() == {*parts, "context_audio", "init_audio"}
+    (studio.folder / "dance").write_text("another checkpoint")
+    with pytest.raises(ValueError, match="dance .* is not the file these settings were made with"):
+        studio.make(Song(out=str(studio.folder / "third"), **again))
+
+
+def test_the_yaml_holds_the_defaults_of_the_code():
+    kept = yaml.safe_load(open("configs/song.yaml"))
+    for name, value in kept.items():
+        default = getattr(Song, name)
+        wanted = dataclasses.asdict(default) if dataclasses.is_dataclass(default) else default
+        assert value == wanted, name
+    left_out = {"out", "accelerator", "dry_run", "sha256"}
+    assert {field.name for field in dataclasses.fields(Song)} - kept.keys() == left_out
+
+
+def test_the_length_and_the_sound_are_the_initial_audios(studio, tune):
+    folder = studio.make(studio.song(levels="2", dance=False, init_audio=tune, seconds=None,
+                                     init_strength=1.0))  # fmt: skip
+    made, given = audio.read(folder / "song.wav"), audio.read(tune, sample_rate=RATE, channels=1)
+    assert made.shape[-1] == given.shape[-1] == round(0.4 * RATE)
+    model = studio.models["level_2"]
+    whole = model.decode(model.encode(given[None]))[0, :, : made.shape[-1]]
+    middle = slice(2048, 6144)  # inside the first window, away from where windows are joined
+    torch.testing.assert_close(made[:1, middle], whole[:, middle], atol=0.03, rtol=0)
+
+
+def test_strength_0_forgets_the_initial_audio(studio, tune):
+    song = studio.song("a", levels="2", init_audio=tune, init_strength=0.0, seconds=0.3)
+    plain = studio.song("b", levels="2", seconds=0.3)
+    studio.make(song)
+    given = studio.models["level_2"].given
+    for window in given:  # at level 2 the noise is drawn
+        torch.testing.assert_close(window["noise"].std(), torch.tensor(1.0), atol=0.1, rtol=0)
+    count = len(given)
+    studio.make(plain)
+    torch.testing.assert_close(given[0]["noise"], given[count]["noise"])
+
+
+def test_level_1_starts_from_what_level_2_makes_of_the_initial_audio(studio, tune):
+    studio.make(studio.song(levels="1", dance=False, init_audio=tune, seconds=0.04))
+    model, coarse = studio.models["level_1"], studio.models["level_2"].codec
+    window = model.base_tokens * model.codec.hop
+    given = audio.read(tune, 0, None, RATE, 1)[None, :, :window]
+    torch.testing.assert_close(model.given[0]["init"], model.encode(given))
+    torch.testing.assert_close(
+        model.given[0]["noise"], model.encode(coarse.decode(coarse.encode(given)))
+    )
+
+
+def test_context_is_the_end_of_the_file_then_the_levels_own_audio(studio, tune):
+    folder = studio.make(studio.song(levels="21", dance=False, context_audio=tune))
+    for name in ("level_2", "level_1"):
+        model = studio.models[name]
+        length = model.context_tokens * model.codec.hop
+        heard = audio.read(tune, 0, None, RATE, 1)[None]
+        torch.testing.assert_close(model.given[0]["context"], model.encode(heard[..., -length:]))
+        window = model.base_tokens * model.codec.hop
+        last = model.given[-1]["context"]
+        start = (len(model.given) - 1) * window
+        made = audio.read(folder / f"{name}.wav")[None]
+        before = torch.cat([heard, made[..., :start]], -1)[..., -length:]
+        same = (model.encode(before) - last).abs().amax(1) < 1e-4
+        assert same[..., :-16].float().mean() > 0.9  # but for 16 bits, and the end that is joined
+
+
+def test_without_update_every_window_follows_the_context_audio(studio, tune):
+    song = studio.song(levels="2", context_audio=tune, update_lowest_context=False)
+    studio.make(song)
+    first, *others = [window["context"] for window in studio.models["level_2"].given]
+    assert others and all(torch.equal(first, other) for other in others)
+
+
+def test_upsamplers_start_from_the_coarser_levels_audio(studio):
+    song = studio.song(levels="21", dance=False)
+    studio.make(song)
+    model = studio.models["level_1"]
+    assert torch.equal(model.given[1]["noise"], model.given[1]["init"])
+    lower = audio.read(studio.folder / "song" / "level_2.wav")[None]
+    window = model.base_tokens * model.codec.hop
+    wanted = model.encode(lower[..., window : 2 * window])
+    same = (wanted - model.given[1]["noise"]).abs().amax(1) < 1e-4
+    assert same.float().mean() > 0.9
+
+
+def test_songs_of_a_batch_have_seeds_one_apart(studio):
+    folder = studio.make(studio.song("batch", count=2, noise_seed=3))
+    assert (folder / "0" / "song.wav").is_file() and (folder / "1" / "level_0.wav").is_file()
+    batch = studio.models["level_2"].given[:]
+    for i in range(2):
+        studio.models["level_2"].given.clear()
+        studio.make(studio.song(f"alone{i}", levels="2", noise_seed=3 + i))
+        for window, alone in zip(batch, studio.models["level_2"].given, strict=True):
+            assert torch.equal(window["noise"][i], alone["noise"][0])
+
+
+@pytest.mark.parametrize("style", ["constant", "region", "walk"])
+def test_noise_styles_reach_the_base_level(studio, style):
+    studio.make(studio.song(levels="2", noise_style=style, noise_step_size=0.1))
+    first, second = [window["noise"] for window in studio.models["level_2"].given[:2]]
+    distance = (first - second).std().item()
+    assert distance == 0 if style == "constant" else 0.05 < distance < 0.2
+
+
+def test_joining_windows_takes_most_of_the_clicks_at_their_borders(studio, monkeypatch):
+    """A tone through the codec window by window, against the same tone decoded as a whole."""
+    t = torch.arange(RATE) / RATE
+    tone = 0.3 * torch.sin(2 * torch.pi * 110 * t) + 0.2 * torch.sin(2 * torch.pi * 330 * t)
+    path = studio.folder / "tone.wav"
+    audio.write(path, tone[None], RATE)
+    model = studio.models["level_2"]
+    whole = model.decode(model.encode(audio.read(path)[None]))[0, 0, :RATE]
+    window = model.base_tokens * model.codec.hop
+
+    def clicks(join: int) -> float:
+        monkeypatch.setattr("jbdiff.level_pass.JOIN", join)
+        song = studio.song(f"{join}", levels="2", dance=False, init_audio=str(path), seconds=None)
+        folder = studio.make(dataclasses.replace(song, init_strength=1.0))
+        made = audio.read(folder / "level_2.wav")[0]
+        return float((made - whole).diff().abs()[window - 1 :: window].mean())
+
+    assert clicks(1024) < clicks(0) / 2
+
+
+def test_the_estimate_counts_windows_and_calls(studio):
+    song = studio.song(seconds=1.0)
+    work = Work(song, lambda path, *_: studio.models[path.split("/")[-1]], Outputs(song, print))
+    lines = work.estimate()
+    # 44100 samples: 6 windows of 8192 at level 2, 22 of 2048 at level 1, 87 of 512 at level 0;
+    # Dance: 1 + ceil((44100 - 8192) / (8192 - 512)) = 6
+    counts = {line.split(":")[0]: line.split(": ")[1] for line in lines[1:]}
+    assert counts["level_2"].startswith("6 windows") and "4 calls" in counts["level_2"]
+    assert counts["level_1"].startswith("22 windows") and "2 calls" in counts["level_1"]
+    assert counts["level_0"].startswith("87 windows") and "2 calls" in counts["level_0"]
+    assert counts["dance"].startswith("6 windows")
+
+
+def test_a_dry_run_makes_nothing(studio):
+    folder = studio.make(studio.song(dry_run=True))
+    assert not folder.exists() and studio.calls == 0
+
+
+def test_pictures_and_a_film_of_each_file(studio, tmp_path, monkeypatch):
+    ffmpeg = tmp_path / "bin" / "ffmpeg"
+    ffmpeg.parent.mkdir()
+    ffmpeg.write_text('#!/bin/sh\necho "$@" >> "$(dirname "$0")/asked"\n')
+    ffmpeg.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ffmpeg.parent), prepend=":")
+    studio.make(studio.song(levels="2", seconds=6.0, token_multiplier=4))
+    names = {path.name for path in studio.pictures}
+    assert names == {
+        "song.png", "song_0000.png", "song_0001.png",
+        "level_2.png", "level_2_0000.png", "level_2_0001.png",
+    }  # fmt: skip
+    asked = (ffmpeg.parent / "asked").read_text().splitlines()
+    assert [line.split("/")[-1] for line in asked] == ["level_2.mp4", "song.mp4"]
+
+
+def test_dance_alone_finishes_a_file_in_stereo(studio, tune):
+    folder = studio.make(studio.song(levels="", init_audio=tune, seconds=None))
+    made, given = audio.read(folder / "song.wav"), audio.read(tune, sample_rate=RATE)
+    assert made.shape == given.shape
+    assert (made - given).abs().mean() < 0.02  # its two channels are kept apart
+
+
+MISTAKES = [
+    ({"levels": "213"}, "levels must be some of 2, 1 and 0"),
+    ({"levels": "22"}, "levels must be some of 2, 1 and 0"),
+    ({"levels": ""}, "without levels there must be init_audio"),
+    ({"level_1": Song.level_1}, "needs level_1.checkpoint"),
+    ({"seconds": 0.0}, "seconds must be positive"),
+    ({"noise_style": "brown"}, "noise style must be random, constant, region, walk"),
+    ({"dance": DanceSettings("x", sampler="euler")}, "sampler must be ddim or iplms, got 'euler'"),
+    ({"dance": DanceSettings("x", crossfade_style="sine")}, "crossfade style must be linear or"),
+    ({"dance": DanceSettings("x", steps=0)}, "dance.steps must be at least 1"),
+    ({"level_0": LevelSettings("x", sampler="euler")}, "level_0.sampler must be ddim or dpm"),
+    ({"level_0": LevelSettings("x", steps=0)}, "level_0.steps must be at least 1"),
+    (
+        {"level_0": LevelSettings("x", guidance_rescale=-1.0)},
+        r"level_0.guidance_rescale must be in \[0, 1",
+    ),
+    ({"noise_step_size": 1.5}, r"step size must be in \[0, 1\]"),
+    ({"init_strength": 2.0}, r"init_strength must be in \[0, 1\]"),
+    ({"token_multiplier": 0}, "token_multiplier must be at least 1"),
+    ({"count": 0}, "count must be at least 1"),
+    ({"context_audio": "missing.wav"}, "context_audio: no such file: missing.wav"),
+]
+
+
+@pytest.mark.parametrize("settings, message", MISTAKES, ids=lambda value: str(value)[:40])
+def test_mistakes_are_named(studio, settings, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        studio.make(studio.song(**settings))
+    assert not (studio.folder / "song").exists()
+
+
+def test_a_checkpoint_of_another_level_is_refused(studio):
+    studio.models["level_1"] = studio.models["level_2"]
+    with pytest.raises(ValueError, match="level_1.checkpoint is of level 2: give one of 1"):
+        studio.make(studio.song())
+    studio.models["level_1"] = studio.models["dance"]
+    with pytest.raises(ValueError, match="level_1.checkpoint must be of a level's model"):
+        studio.make(studio.song())
+
+
+def test_a_crossfade_as_long_as_a_window_is_refused(studio):
+    with pytest.raises(ValueError, match="dance.crossfade must be 1 to 8191 samples"):
+        studio.make(studio.song(dance=DanceSettings(str(studio.folder / "dance"), crossfade=8192)))
+
+
+def test_a_codec_that_nothing_uses_is_refused(studio):
+    with pytest.raises(ValueError, match="codec_path is for published checkpoints"):
+        studio.make(studio.song(codec_path="README.md"))
+
+
+def test_what_is_no_checkpoint_is_refused(studio, capsys):
+    (studio.folder / "level_2").write_text("no checkpoint")
+    options = [f"--level_2.checkpoint={studio.folder / 'level_2'}", "--levels=2"]
+    assert cli.main(["sample", "jbdiff", *options, "--accelerator=cpu"]) == 2
+    error = capsys.readouterr().err
+    assert "level_2.checkpoint" in error and "torch.save didn't write it" in error
+
+
+def test_an_initial_audio_shorter_than_the_song_is_refused(studio, tune):
+    with pytest.raises(ValueError, match="has 0.40 s, the song can't be longer"):
+        studio.make(studio.song(init_audio=tune, seconds=2.0))
+
+
+def test_what_is_no_audio_is_refused(studio):
+    with pytest.raises(ValueError, match="can't be read"):
+        studio.make(studio.song(init_audio=str(studio.folder / "dance"), seconds=None))
+
+
+LEVEL = ["--config", "configs/jbdiff.yaml", "--config", "configs/jbdiff_tiny.yaml"]
+LEVEL += ["--model.net.channels=[64,64]", "--model.net.factors=[1,2]", "--model.net.items=[1,1]"]
+LEVEL += ["--model.net.attentions=[0,0]", "--model.net.cross_attentions=[0,1]"]
+LEVEL += ["--model.base_tokens=64", "--model.demo_steps=2", "--model.net.modulation_features=32"]
+FINISH = ["--config", "configs/dance.yaml", "--config", "configs/dance_tiny.yaml"]
+FINISH += ["--model.net.depth=3", "--model.net.c_mults=[32,32,32]", "--model.length=8192"]
+
+
+@pytest.mark.slow
+def test_trained_models_make_a_song_on_the_command_line(music, tmp_path, capsys):
+    names = ["level_2", "level_1", "level_0", "dance"]
+    settings = []
+    for name in names:
+        options = FINISH if name == "dance" else [*LEVEL, f"--model.jb_level={name[-1]}"]
+        options += ["--data", "datamodules.wav.WavDataModule", "--data.audio", str(music)]
+        options += ["--data.batch_size=1", "--trainer.logger=false", "--trainer.max_steps=1"]
+        options += ["--trainer.limit_val_batches=0", "--data.val_crops=1"]
+        options += [f"--trainer.default_root_dir={tmp_path / name}", "--trainer.accelerator=cpu"]
+        assert cli.main(["fit", *options]) == 0, capsys.readouterr().err
+        settings += [f"--{name}.checkpoint={tmp_path / name}/checkpoints/last.ckpt"]
+        settings += [f"--{name}.steps=3"]
+    settings += ["--seconds=0.1", "--accelerator=cpu", f"--context_audio={music}/0.wav"]
+    sample = ["sample", "jbdiff", "--config", "configs/song.yaml", "--level_1.sampler=dpm"]
+    assert cli.main([*sample, *settings, f"--out={tmp_path}/a"]) == 0, capsys.readouterr().err
+    made = audio.read(tmp_path / "a" / "song.wav")
+    assert made.shape == (2, round(0.1 * RATE)) and not torch.equal(made[0], made[1])
+    again = ["--config", f"{tmp_path}/a/settings.json", f"--out={tmp_path}/b"]
+    assert cli.main(["sample", "jbdiff", *again]) == 0, capsys.readouterr().err
+    for path in sorted((tmp_path / "a").glob("*.wav")):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    wrong = f"--level_1.checkpoint={tmp_path}/dance/checkpoints/last.ckpt"
+    assert cli.main([*sample, *settings, wrong, f"--out={tmp_path}/c"]) == 2
+    assert "level_1.checkpoint must be of a level's model" in capsys.readouterr().err

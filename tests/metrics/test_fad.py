@@ -1,0 +1,205 @@
+"""Folders of music against each other."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from audio import files as audio
+from foundation.files import cache_folder
+from metrics.embed_files import collect
+from metrics.embedding_set import Vectors
+from metrics.fad import compare, library_score, rank_files
+from metrics.frechet import Gaussian, frechet
+from metrics.logmel import LogMel
+from music_diffusion.commands import main as cli
+
+CPU = torch.device("cpu")
+ABOUT = {"embedding": "toy", "fingerprint": "1", "settings": "", "measure": "distance"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[str, str]:
+    """Ten files of noise at several rates, and as many of slow noise."""
+    generator = torch.Generator().manual_seed(0)
+    for number in range(10):
+        rate = (8000, 16000, 22050)[number % 3]
+        noise = torch.rand(1 + number % 2, (2 + number % 3) * rate, generator=generator) - 0.5
+        audio.write(tmp_path / f"white/{number}.wav", noise, rate)
+        slow = noise.cumsum(-1) / 100
+        audio.write(tmp_path / f"brown/{number}.wav", slow / slow.abs().max(), rate)
+    return str(tmp_path / "white"), str(tmp_path / "brown")
+
+
+def run(*args: str, capsys) -> tuple[int, dict, str]:
+    status = cli.main(["fad", *args, "--device", "cpu"])
+    out, err = capsys.readouterr()
+    last = out.strip().splitlines()[-1] if out.strip() else "{}"
+    return status, json.loads(last) if last.startswith("{") else {}, out + err
+
+
+def toy(values: torch.Tensor, counts: list[int], **about: str) -> Vectors:
+    names = [f"{number}.wav" for number in range(len(counts))]
+    return Vectors(values.float(), names, counts, ABOUT | about)
+
+
+def test_the_command_prints_a_table_and_json(folders, capsys):
+    status, result, text = run(*folders, "--embedding", "logmel", capsys=capsys)
+    assert status == 0
+    assert result["measure"] == "spectral distance (log-mel statistics)"
+    assert result["measure"] in text and "kernel audio distance" in text
+    assert result["reference_files"] == result["generated_files"] == 10
+    status, same, _ = run(folders[0], folders[0], "--embedding", "logmel", capsys=capsys)
+    assert abs(same["score"]) < 1e-6 < result["score"]
+    assert result["kad"] > same["kad"]
+    assert result["margin"] > 0
+    assert "kaiser_best" in result["settings"] and "level -20 dB" in result["settings"]
+
+
+def test_batches_and_the_cache_change_nothing(folders, monkeypatch):
+    files, model = audio.find(folders[0]), LogMel()
+    first = collect(files, model, CPU, batch_size=1, num_workers=1, progress=False)
+    for path in cache_folder().rglob("*.npz"):
+        path.unlink()
+    second = collect(files, model, CPU, batch_size=64, num_workers=3, progress=False)
+    torch.testing.assert_close(first.values, second.values)
+    assert first.counts == second.counts and first.files == [str(file) for file in files]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr(model, "embed", refuse)
+    third = collect(files, model, CPU, progress=False)
+    assert torch.equal(second.values, third.values)
+
+
+def test_embedding_leaves_the_number_of_threads_as_it_was(folders):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        collect(audio.find(folders[0]), LogMel(), CPU, progress=False)
+        with ThreadPoolExecutor() as pool:
+            assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_changed_file_and_a_broken_cache_are_embedded_again(folders, caplog):
+    files, model = audio.find(folders[0]), LogMel()
+    first = collect(files, model, CPU, progress=False)
+    stored = sorted(cache_folder().rglob("*.npz"))
+    assert len(stored) == 10
+    stored[0].write_bytes(stored[0].read_bytes()[:100])
+    np.savez(stored[1], vectors=np.full((2, 128), np.nan), level=0.0)
+    again = collect(files, model, CPU, progress=False)
+    assert torch.equal(first.values, again.values)
+    assert caplog.text.count("broken and made again") == 2
+    audio.write(files[0], torch.randn(1, 40000) / 9, 16000)
+    changed = collect(files, model, CPU, progress=False)
+    assert not torch.equal(first.values[:1], changed.values[:1])
+
+
+def test_vectors_are_saved_named_and_given_again(folders, tmp_path, capsys):
+    white, brown = folders
+    kept = str(tmp_path / "kept.safetensors")
+    options = ("--save_reference", "white", "--save_generated", kept)
+    _, first, _ = run(white, brown, "--embedding", "logmel", *options, capsys=capsys)
+    status, again, _ = run("white", kept, capsys=capsys)  # the embedding is known from the file
+    assert status == 0 and again["score"] == first["score"]
+    (tmp_path / "kept.safetensors").write_bytes(b"broken")
+    status, _, text = run("white", kept, capsys=capsys)
+    assert status == 2 and "doesn't hold saved vectors" in text
+
+
+def test_files_are_ranked_with_a_bare_flag(folders, capsys):
+    white, brown = folders
+    for flag in (["--per_file"], ["--per-file"], ["--per_file", "true"]):
+        status, result, text = run(white, brown, "--embedding", "logmel", *flag, capsys=capsys)
+        assert status == 0 and len(result["files"]) == 10 and "farthest first" in text
+    scores = [row["score"] for row in result["files"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_embeddings_of_the_library_are_read(tmp_path, folders, capsys):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 128)))
+    rows = str(tmp_path / "rows.npy")
+    status, result, _ = run(rows, folders[1], "--embedding", "logmel", capsys=capsys)
+    assert status == 0 and result["reference_vectors"] == 40
+    flat = Vectors.load_npy(tmp_path / "rows.npy", ABOUT, 128)
+    np.save(tmp_path / "row.npy", flat.values.reshape(-1).numpy())
+    assert torch.equal(Vectors.load_npy(tmp_path / "row.npy", ABOUT, 128).values, flat.values)
+    status, _, text = run(rows, rows, "--embedding", "musicnn", "--path", rows, capsys=capsys)
+    assert status == 2
+
+
+def test_mistakes_are_one_line(tmp_path, folders, capsys):
+    white, brown = folders
+    (tmp_path / "empty").mkdir()
+    audio.write(tmp_path / "short/a.wav", torch.rand(1, 8000) / 2, 16000)
+    audio.write(tmp_path / "one/a.wav", torch.rand(1, 20000) / 2, 16000)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a.wav").write_text("no audio")
+    cases = {
+        "empty": "no audio files",
+        "short": "shorter than",
+        "one": "gave 1 vector, a distance needs 2",
+        "text": "can't be read",
+        "nowhere": "no such folder or file",
+    }
+    for folder, words in cases.items():
+        arguments = (white, str(tmp_path / folder), "--embedding", "logmel")
+        status, _, text = run(*arguments, capsys=capsys)
+        assert status == 2 and words in text, text
+    for options, words in (
+        (["--embedding", "mfcc"], "unknown embedding 'mfcc'"),
+        (["--embedding", "logmel", "--compat", "frechet_audio_distance"], "compat needs"),
+        (["--compat", "fadtk"], "compat knows frechet_audio_distance only"),
+        (["--embedding", "logmel", "--batch_size", "0"], "at least 1"),
+    ):
+        status, _, text = run(white, brown, *options, capsys=capsys)
+        assert status == 2 and words in text, text
+
+
+def test_what_is_left_out_is_noted(tmp_path, folders):
+    audio.write(tmp_path / "white/silent.wav", torch.zeros(1, 40000), 16000)
+    audio.write(tmp_path / "white/short.wav", torch.rand(1, 800) / 2, 16000)
+    notes = collect(audio.find(folders[0]), LogMel(), CPU, progress=False).notes
+    assert any("short.wav is shorter" in note for note in notes)
+    assert any("1 of 11 files are silent" in note for note in notes)
+
+
+def test_different_embeddings_are_not_compared():
+    values = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="same weights"):
+        compare(toy(values, [30]), toy(values, [30], fingerprint="2"))
+    few = compare(toy(values, [30]), toy(values[:3], [3]))
+    assert any("3 vectors for 3 dimensions" in note for note in few.notes)
+    assert few.extrapolated is None
+
+
+def test_pann_is_pooled_as_the_library_pools_it():
+    a, b = torch.randn(2, 20, 4, generator=torch.Generator().manual_seed(0)).double()
+    sides = [toy(a, [20], embedding="pann_16k"), toy(b + 1, [20], embedding="pann_16k")]
+    x, y = (side.values.double().reshape(-1) for side in sides)
+    expected = (x.mean() - y.mean()) ** 2 + (x.std() - y.std()) ** 2
+    assert library_score(*sides) == pytest.approx(expected.item(), rel=1e-9)
+    plain = [toy(a, [20]), toy(b, [20])]
+    gaussians = [Gaussian.of(side.values) for side in plain]
+    assert library_score(*plain) == pytest.approx(frechet(*gaussians), rel=1e-9)
+
+
+def test_a_single_vector_is_ranked_by_its_place():
+    values = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    reference = toy(values, [50])
+    near, far = values.mean(dim=0), values.mean(dim=0) + 9
+    ranked = rank_files(reference, toy(torch.stack((near, far)), [1, 1]))
+    assert [row[0] for row in ranked] == ["1.wav", "0.wav"]
+    total = reference.gaussian.total_variance
+    assert ranked[0][1] == pytest.approx(162 + total, rel=1e-4)

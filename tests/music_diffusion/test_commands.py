@@ -1,0 +1,238 @@
+"""The command line as a user meets it: configs, and what mistakes print."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codec.jukebox import JukeboxCodec
+from datamodules.tokens import Header, TokenStore
+from music_diffusion.commands import main as cli
+from music_diffusion.commands import quickstart
+from music_diffusion.commands.training import counts
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("sedd_absorb", "tiny", "quickstart")
+QUICK = [part for name in NAMES for part in ("--config", f"configs/{name}.yaml")]
+SMALL = ["--model.net.hidden_size=16", "--model.net.num_blocks=1", "--model.net.num_heads=2"]
+
+
+pytestmark = pytest.mark.usefixtures("command_line")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["sedd_absorb"],
+        ["sedd_uniform"],
+        ["sedd_absorb", "tiny"],
+        ["sedd_absorb", "medium"],
+        ["sedd_uniform", "tiny"],
+    ],
+)
+def test_configs_train_a_step(names, music, tmp_path, capsys):
+    configs = [part for name in names for part in ("--config", f"configs/{name}.yaml")]
+    options = ["--data.audio", str(music), "--model.length=32", "--data.num_workers=0", *SMALL]
+    options += ["--trainer.fast_dev_run=1", f"--trainer.default_root_dir={tmp_path}"]
+    assert cli.main(["fit", *configs, *options, "--trainer.accelerator=cpu"]) == 0
+
+
+def test_the_codec_trains_a_step(music, tmp_path):
+    options = ["--data.audio", str(music), "--model.levels=[2]", "--trainer.fast_dev_run=1"]
+    options += ["--model.length=4096", "--data.batch_size=2", "--trainer.accelerator=cpu"]
+    assert cli.main(["fit", "--config", "configs/vqvae.yaml", *options]) == 0
+
+
+def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
+    options = ["--data", "datamodules.wav.WavDataModule", "--data.audio", str(music), *SMALL]
+    options += ["--model.net.checkpoint_activations=true", "--model.length=32"]
+    options += ["--trainer.fast_dev_run=1", "--trainer.accelerator=cpu"]
+    assert cli.main(["fit", *QUICK, *options]) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["frobnicate"], "unknown command 'frobnicate'"),
+        (["fit"], "fit needs a model: give --config"),
+        (["fit", "--config", "none.yaml"], "File does not exist"),
+        (["fit", "--config", "configs/tiny.yaml"], "no config says what the model is"),
+        (["fit", *QUICK, "--model.lenght=3"], "Option 'lenght' is not accepted"),
+        (["fit", *QUICK, "--trainer.max_stepz=3"], "max_stepz"),
+        (["fit", *QUICK, "--model.length=0"], "needs a positive length, got 0 samples"),
+        (["fit", *QUICK, "--trainer.accelerator=gpux"], "accelerator"),
+        (["fit", *QUICK, "--trainer.accelerator=cpu", "--trainer.devices=0"], "`Trainer(devices="),
+        (["fit", *QUICK, "--data.audio=/none"], "no such folder or audio file: /none"),
+        (["encode", "/none"], "no such folder or audio file: /none"),
+        (["encode", "/none", "--level=7"], "level must be 0 (finest), 1 or 2 (coarsest), got 7"),
+        (["encode"], "required: audio"),
+        (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
+        (["sample", "/none.ckpt", "--nope=1"], "--nope"),
+        (["sample", "/none.ckpt", "--regenerate=4,6"], "expected one of [tuple[float, float]"),
+        (["sample", "README.md"], "README.md can't be read as a checkpoint"),
+        (["sample", "tests"], "tests is no exported model"),
+        (["sample", "dance", "x", "--nope=1"], "--nope"),
+        (["sample", "x", "--count=many"], "Expected a int. Got value: many"),
+        (["export", "tests"], "tests is a folder: export takes a checkpoint of fit"),
+        (["fad", "tests", "tests", "--device=gpux"], "device 'gpux' can't be used"),
+        (["fit", *QUICK, "--ckpt_path=README.md"], "README.md can't be read as a checkpoint"),
+        (["fit", *QUICK, "--ckpt_path=tests"], "tests is a folder: --ckpt_path takes a file"),
+        (["fit", *QUICK, "--ckpt_path=codec/embedded.safetensors"], "--model.init_from codec/emb"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(args, message, capsys):
+    assert cli.main(args) == 2
+    error = capsys.readouterr().err
+    lines = error[error.index("error: ") :].splitlines()  # before it: Lightning's own lines
+    assert message in lines[0] and not any("Traceback" in line for line in lines)
+
+
+def test_bad_music_and_foreign_tokens_are_refused(music, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["fit", *QUICK, f"--data.audio={tmp_path / 'empty'}"]) == 2
+    assert ".flac" in capsys.readouterr().err
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.wav").write_text("hello")
+    assert cli.main(["encode", str(tmp_path / "text")]) == 2
+    assert "none of the 1 files" in capsys.readouterr().err
+    TokenStore.create(tmp_path / "store", Header("other", 44100, 128, 2048, ("tokens",)))
+    assert cli.main(["fit", *QUICK, f"--data.tokens={tmp_path / 'store'}"]) == 2
+    assert "were made by codec other" in capsys.readouterr().err
+    assert cli.main(["fit", *QUICK, f"--data.audio={music}", "--ckpt_path=/none.ckpt", *SMALL]) == 2
+
+
+def test_encode_sample_and_the_checkpoint_of_another_model(music, tmp_path, capsys):
+    store = str(tmp_path / "store")
+    assert cli.main(["encode", str(music), "--out", store, "--accelerator=cpu"]) == 0
+    assert TokenStore.open(Path(store)).header.fingerprint == JukeboxCodec().fingerprint
+    fit = ["fit", *QUICK, "--data.tokens", store, "--model.length=32", "--trainer.accelerator=cpu"]
+    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.demo_steps=2"]
+    fit += ["--trainer.default_root_dir", str(tmp_path), "--data.batch_size=2"]
+    assert cli.main([*fit, *SMALL]) == 0
+    last = str(tmp_path / "checkpoints" / "last.ckpt")
+    options = ["--out", str(tmp_path / "out"), "--seconds=0.2", "--count=2", "--steps=2"]
+    for count in (2, 4):  # the second call's are numbered on from the first one's
+        assert cli.main(["sample", last, *options, "--accelerator=cpu"]) == 0
+        assert len(list((tmp_path / "out").glob("*.wav"))) == count
+        assert len(list((tmp_path / "out").glob("*.png"))) == count
+    assert cli.main(["predict", *fit[1:], *SMALL, "--ckpt_path", last]) == 0
+    assert list((tmp_path / "predictions").glob("batch_0000/sample_*.wav"))
+    assert cli.main([*fit, "--ckpt_path", last]) == 2  # another size of network
+    assert "of another shape" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["encode"], ["sample"], ["fit"]])
+def test_help_is_readable(command):
+    result = subprocess.run(
+        [sys.executable, "cli.py", *command, "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0 and "usage:" in result.stdout, result.stderr
+
+
+def test_without_the_packages_a_line_says_how_to_get_them(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    assert cli.main(["encode", "music"]) == 2
+    assert "pip install -r requirements.txt" in capsys.readouterr().err
+
+
+def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
+    (tmp_path / "a.mp3").write_text("no music")
+    assert cli.main(["encode", str(tmp_path), "--out", str(tmp_path / "o"), "--accelerator=cpu"])
+    assert "its content is no audio of a known format" in capsys.readouterr().err
+
+
+def test_the_hint_names_the_help_of_the_command_that_was_meant(capsys):
+    cli.main(["sample", "dance", "x", "--nope=1"])
+    assert "(cli.py sample dance --help lists the options)" in capsys.readouterr().err
+    cli.main(["fit", "--config", "configs/sedd_absorb.yaml", "--model.lenght=1"])
+    assert "(cli.py fit --model.help sedd.module.SEDD lists the" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_told_in_a_line_and_other_failures_are_not_hidden(monkeypatch, capsys):
+    def fail(text):
+        raise RuntimeError(text)
+
+    cpu = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    for text in (cpu, "CUDA out of memory. Tried to allocate 9 GiB"):
+        monkeypatch.setattr(cli, "run", lambda *_, text=text: fail(text))
+        assert cli.main(["encode"]) == 1
+        assert "out of memory: make less at once" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "run", lambda *_: fail("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.main(["encode"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF0000WAVE", b"text", b"PK\x03\x04" + bytes(99), b"\x80\x02" + bytes(99)]
+)
+def test_any_file_given_as_a_checkpoint_is_refused_in_a_line(content, tmp_path, capsys):
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(content)
+    for command in (["fit", *QUICK, "--ckpt_path"], ["sample"], ["sample", "dance"], ["export"]):
+        assert cli.main([*command, str(path)]) == 2
+        error = capsys.readouterr().err
+        assert f"error: {path} " in error and "Traceback" not in error
+
+
+def test_quickstart_goes_on_with_what_it_has_trained(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(quickstart, "main", lambda args: calls.append(args) or 0)
+    monkeypatch.setattr(quickstart, "LAST", tmp_path / "last.ckpt")
+    quickstart.quickstart()
+    quickstart.LAST.touch()
+    quickstart.quickstart()
+    assert [("--ckpt_path" in args) for args in calls] == [False, False, True, False]
+
+
+def test_only_training_writes_the_settings(music, tmp_path):
+    fit = [*QUICK, f"--data.audio={music}", "--model.length=32", "--trainer.accelerator=cpu"]
+    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.demo_steps=2"]
+    fit += [f"--trainer.default_root_dir={tmp_path}", "--data.batch_size=2", *SMALL]
+    assert cli.main(["fit", *fit]) == 0
+    before = (tmp_path / "config.yaml").read_text()
+    last = ["--ckpt_path=last", "--model.learning_rate=9"]
+    assert cli.main(["validate", *fit, *last]) == 0
+    assert cli.main(["fit", *fit, *last, "--model.net.hidden_size=32"]) == 2
+    assert cli.main(["fit", *fit, "--data.batch_size=0"]) == 2
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert (tmp_path / "demos" / "validate_last").is_dir()
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_one_batch_is_not_all_of_them(tmp_path):
+    (tmp_path / "a.yaml").write_text("trainer: {limit_val_batches: 1, limit_test_batches: 1.0}")
+    args = ["fit", "--config", str(tmp_path / "a.yaml"), "--trainer.limit_train_batches=1"]
+    assert counts(args) == {"limit_val_batches": 1, "limit_train_batches": 1}
+    assert counts([*args, "--trainer.limit_train_batches", "0.5"]) == {"limit_val_batches": 1}
+
+
+def test_samples_go_to_a_folder(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(ValueError, match="file is a file, give a folder"):
+            cli.save_samples(str(out), iter(()), 44100)
+
+
+def test_sigterm_stops_what_is_not_training(monkeypatch, capfd):
+    monkeypatch.setattr(cli, "run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit, match="143"):
+        cli.main(["encode"])
+    assert capfd.readouterr().err == "stopped\n"
+
+
+def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys):
+    def like_lightning(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr(cli, "run", like_lightning)
+    assert cli.main(["encode"]) == cli.main(["fit"]) == 130
+    assert capsys.readouterr().err == "stopped\nstopped\n"
+    monkeypatch.setattr(cli, "run", lambda *_: sys.exit(143))
+    with pytest.raises(SystemExit, match="143"):
+        cli.main(["fit"])

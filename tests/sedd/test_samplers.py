@@ -1,0 +1,175 @@
+"""Samplers on laws whose true score is known."""
+
+import itertools
+
+import pytest
+import torch
+
+from sedd.graph import Absorb, Graph, Uniform
+from sedd.noise import Geometric, LogLinear
+from sedd.samplers import sample, time_grid, warp
+
+# Two tokens of three values with a joint law in which they depend on each other.
+JOINT = torch.tensor([[4.0, 1, 1], [1, 1, 6], [2, 3, 1]], dtype=torch.float64) / 20
+PAIRS = torch.tensor(list(itertools.product(range(3), repeat=2)))  # [9, 2]
+CASES = [
+    (Absorb(3), LogLinear(), "analytic"),
+    (Absorb(3), LogLinear(), "euler"),
+    (Absorb(3), LogLinear(), "first_hitting"),
+    (Absorb(3), Geometric(), "first_hitting"),
+    (Uniform(3), Geometric(), "analytic"),
+    (Uniform(3), Geometric(), "euler"),
+]
+samplers = pytest.mark.parametrize("graph, noise, sampler", CASES, ids=repr)
+
+
+def true_score(graph: Graph, data: torch.Tensor, weights: torch.Tensor):
+    """Score function of the law that gives each row of data [N, L] its weight [N]."""
+
+    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        repeated = data.repeat(len(x), 1)
+        law = graph.transition(repeated, sigma.repeat_interleave(len(data)).double()).double()
+        law = law.unflatten(0, (len(x), len(data)))  # [B, N, L, V], of x_t given each row
+        here = law.gather(-1, x[:, None, :, None].expand(-1, len(data), -1, 1))[..., 0]
+        rest = torch.stack(  # of the other tokens, [B, N, L]
+            [
+                here[..., [j for j in range(x.shape[1]) if j != i]].prod(-1)
+                for i in range(x.shape[1])
+            ],
+            -1,
+        )
+        joint = torch.einsum("n,bnl,bnlv->blv", weights, rest, law)
+        return (joint / joint.gather(-1, x[..., None])).log()
+
+    return score_fn
+
+
+def draw(graph, noise, sampler, count=6000, **options):
+    generator = torch.Generator().manual_seed(0)
+    score_fn = true_score(graph, PAIRS, JOINT.flatten())
+    return sample(score_fn, graph, noise, (count, 2), 60, sampler, generator=generator, **options)
+
+
+@samplers
+def test_the_true_score_gives_the_true_law(graph, noise, sampler):
+    x = draw(graph, noise, sampler)
+    frequency = torch.bincount(x[:, 0] * 3 + x[:, 1], minlength=9) / len(x)
+    torch.testing.assert_close(frequency.double(), JOINT.flatten(), atol=0.03, rtol=0)
+
+
+@samplers
+def test_the_true_score_of_one_datum_returns_it(graph, noise, sampler):
+    datum = torch.tensor([[2, 0, 1, 1]])
+    score_fn = true_score(graph, datum, torch.ones(1, dtype=torch.float64))
+    x = sample(score_fn, graph, noise, (8, 4), 30, sampler)
+    assert torch.equal(x, datum.expand(8, 4))
+
+
+@samplers
+def test_kept_tokens_stay_and_condition_the_rest(graph, noise, sampler):
+    prompt = torch.tensor([[1, 0]]).expand(3000, 2)
+    keep = torch.tensor([[True, False]]).expand(3000, 2)
+    generator = torch.Generator().manual_seed(0)
+    score_fn = true_score(graph, PAIRS, JOINT.flatten())
+    if isinstance(graph, Uniform):  # a clean token among noisy ones is none the score has seen
+        score_fn = true_score(graph, torch.tensor([[1, 2]]), torch.ones(1, dtype=torch.float64))
+    x = sample(
+        score_fn, graph, noise, None, 40, sampler, prompt=prompt, keep=keep, generator=generator
+    )
+    assert (x[:, 0] == 1).all()
+    if isinstance(graph, Absorb):
+        frequency = torch.bincount(x[:, 1], minlength=3) / len(x)
+        torch.testing.assert_close(frequency.double(), JOINT[1] / JOINT[1].sum(), atol=0.03, rtol=0)
+
+
+@samplers
+def test_the_same_seed_gives_the_same_tokens(graph, noise, sampler):
+    first, second = (draw(graph, noise, sampler, count=20) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@samplers
+def test_nothing_happens_where_everything_is_kept(graph, noise, sampler):
+    prompt = torch.tensor([[0, 1, 2]])
+    keep = torch.ones_like(prompt, dtype=torch.bool)
+    x = sample(pytest.fail, graph, noise, None, 5, sampler, prompt=prompt, keep=keep)
+    assert torch.equal(x, prompt)
+
+
+@pytest.mark.parametrize("steps, calls", [(10, 10), (4, 4), (500, 10)])
+def test_first_hitting_calls_the_network_once_a_token_at_most(steps, calls):
+    made, seen = [], []
+
+    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        made.append(sigma)
+        return torch.zeros(*x.shape, 4)
+
+    x = sample(
+        score_fn, Absorb(3), LogLinear(), (5, 10), steps, "first_hitting",
+        on_step=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert len(made) == calls and seen[-1] == (calls, calls)
+    assert (torch.stack(made).diff(dim=0) <= 0).all()  # time runs back
+    assert (x < 3).all()
+
+
+def test_a_mask_never_remains_after_denoising_and_may_without():
+    def reluctant(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([-20.0, -20.0, -20.0, 0.0]).expand(*x.shape, 4)
+
+    options = dict(score_fn=reluctant, graph=Absorb(3))
+    options |= dict(noise=LogLinear(), shape=(2, 6), steps=3)
+    assert (sample(**options) < 3).all()
+    assert (sample(**options, denoise=False) == 3).any()
+
+
+def test_absorb_steps_only_look_at_masks():
+    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        log_score = torch.zeros(*x.shape, 4)
+        log_score[x != 3] = torch.nan
+        return log_score
+
+    assert (sample(score_fn, Absorb(3), LogLinear(), (2, 6), 5) < 3).all()
+
+
+def test_temperature_and_nucleus_move_the_target_and_not_the_pace():
+    log_score = torch.tensor([[0.5, 0.3, 0.2, 1.0]]).log()
+    x = torch.tensor([3])
+    total = log_score[:, :3].exp().sum()
+    cold = warp(log_score, x, 0.01, 1.0).exp()
+    nucleus = warp(log_score, x, 1.0, 0.6).exp()
+    for probs in (cold, nucleus):
+        torch.testing.assert_close(probs[:, :3].sum(), total.double())
+        assert probs[0, 3] == 1
+    torch.testing.assert_close(cold[0, 0], total.double())
+    assert (nucleus[0, :2] > 0).all() and nucleus[0, 2] == 0
+
+
+def test_the_grid_runs_from_one_to_eps():
+    times, step_size = time_grid(8, 1e-5)
+    assert times[0] == 1 and times[-1] == 1e-5
+    torch.testing.assert_close(-times.diff(), torch.full_like(times[1:], step_size))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(steps=0), "steps must be at least 1, got 0"),
+        (dict(sampler="ddim"), "sampler must be one of .* got 'ddim'"),
+        (dict(sampler="first_hitting", graph=Uniform(3)), "absorbing graph only"),
+        (dict(eps=2.0), "eps must lie between 0 and 1, got 2.0"),
+        (dict(temperature=0.0), "temperature must be above 0"),
+        (dict(top_p=0.0), "top_p in"),
+        (dict(shape=None), "expected shape"),
+        (dict(prompt=torch.zeros(1, 4, dtype=torch.int64)), "prompt and keep go together"),
+        (dict(prompt=torch.zeros(1, 4), keep=torch.ones(1, 4)), "keep must be booleans"),
+        (
+            dict(prompt=torch.full((1, 4), 7), keep=torch.ones(1, 4, dtype=torch.bool)),
+            "kept tokens must be from 0 to 2, got 7 to 7",
+        ),
+    ],
+)
+def test_senseless_options_are_refused(options, message):
+    options = dict(graph=Absorb(3), noise=LogLinear(), shape=(1, 4)) | options
+    with pytest.raises(ValueError, match=message):
+        sample(pytest.fail, **options)
