@@ -73,11 +73,11 @@ def test_loss_is_zero_for_the_same_audio_and_scale_free():
 def test_embedded_codec_round_trip_and_refusals(tmp_path):
     codec = JukeboxCodec(level=2)
     tokens = codec.encode(torch.zeros(1, 2, 1000))
-    assert tokens.shape == (1, 8) and codec.decode(tokens).shape == (1, 1, 1024)
+    assert tokens.shape == (1, 1, 8) and codec.decode(tokens).shape == (1, 1, 1024)
     with pytest.raises(ValueError, match="level must be"):
         JukeboxCodec(level=3)
     with pytest.raises(ValueError, match="tokens must be"):
-        codec.decode(torch.tensor([[4000]]))
+        codec.decode(torch.tensor([[[4000]]]))
     with pytest.raises(FileNotFoundError):
         JukeboxCodec(path=str(tmp_path / "none.pt"))
     state = codec.vqvae.state_dict()

@@ -69,7 +69,7 @@ def test_an_interrupted_write_leaves_nothing_that_looks_finished(music, tmp_path
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        store.add("key", "a.wav", {"tokens": torch.zeros(5, dtype=torch.long)})
+        store.add("key", "a.wav", {"tokens": torch.zeros(1, 5, dtype=torch.long)})
     assert not store.has("key") and not list((tmp_path / "out" / "tracks").iterdir())
 
 
