@@ -20,8 +20,8 @@ from torchaudio.functional import lowpass_biquad
 from audio import files as audio
 from codec.jukebox import JukeboxCodec
 from metrics.embedding import Embedding
+from metrics.embedding_names import make_embedding
 from metrics.extrapolate import extrapolate
-from metrics.fad import create
 from metrics.frechet import Gaussian, frechet
 from metrics.kernel import kernel_distance
 
@@ -65,7 +65,7 @@ def table(args: argparse.Namespace) -> None:
     files = audio.find(args.music)
     random.Random(0).shuffle(files)
     half = len(files) // 2
-    model = create(args.embedding)
+    model = make_embedding(args.embedding)
     clean = crops(files[:half], args.crops, args.seconds, seed=0)
     reference = model(clean, RATE, batch_size=4)
     gaussian = Gaussian.of(reference)

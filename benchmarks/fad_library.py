@@ -42,15 +42,19 @@ def spread(net: torch.nn.Module) -> torch.nn.Module:
 
 
 def ours(name: str, weights: Path, folders: list[Path]) -> float:
-    from metrics.fad import create, library_score, vectors_of
-    from metrics.pann import MODELS
-    from metrics.vggish import FILE
+    from audio import files as audio
+    from metrics.embed_files import embed_files
+    from metrics.fad import library_score
+    from metrics.pann import MODELS, PANN
+    from metrics.vggish import FILE, VGGish
 
-    file = FILE if name == "vggish" else MODELS[RATE][0]
-    model = create(name, str(weights / file), whole_clips=True)
+    if name == "vggish":
+        model = VGGish(weights / FILE)
+    else:
+        model = PANN(RATE, weights / MODELS[RATE][0], clip_seconds=None)
     start = clock()
     device = torch.device("cpu")
-    sides = [vectors_of(str(folder), model, device, 64, 2) for folder in folders]
+    sides = [embed_files(audio.find(folder), model, device) for folder in folders]
     report("embedding", start)
     start = clock()
     score = library_score(*sides)

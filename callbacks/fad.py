@@ -1,31 +1,44 @@
-"""Frechet and kernel audio distance while a model trains, and their picture."""
+"""Frechet and kernel audio distance while a model trains, and their plot."""
 
 import logging
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
 from audio import files as audio_files
 from callbacks.demo import log_clips, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
-from callbacks.reference_clips import passages, validation_files
-from metrics.embed_files import collect
-from metrics.embedding import Embedding
-from metrics.embedding_set import Vectors
-from metrics.fad import DEFAULT, create
-from metrics.frechet import Gaussian, frechet
-from metrics.kernel import kernel_distance
+from callbacks.reference_clips import decoded, spread_segments, validation_files
+from foundation.errors import UserError
+from metrics.clip_scorer import ClipScorer
+from metrics.embed_files import embed_files
+from metrics.embedding import Embedding, MissingWeights
+from metrics.embedding_names import DEFAULT, EmbeddingChoice, make_embedding
 from metrics.logmel import LogMel
 
 log = logging.getLogger(__name__)
 GENERATED = "sample"
 FLOORS = ("real", "target")  # how models name real music after their codec
 LOSSES = ("train/loss", "val/loss")
+
+
+@dataclass
+class Measurement:
+    """What this process made during one validation; vectors are [N, D]."""
+
+    floor_files: list[Path]
+    generated: list[Tensor] = field(default_factory=list)
+    floor: list[Tensor] = field(default_factory=list)
+    demos: list[Tensor] = field(default_factory=list)
+    count: int = 0  # clips made
+    failure: str | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class FAD(Callback):
@@ -35,20 +48,21 @@ class FAD(Callback):
     batch, and all compute the same scores: `fad/<embedding>`, `kad/<embedding>`, and as
     `fad/<embedding>_floor` the distance of real validation music as the model's codec renders it,
     in as many clips of the same length.
-    Without the embedding's weights a spectral distance takes its place. Training's random streams
-    are left alone, and when a measurement fails, training goes on. `fad/<embedding>` can be the
-    monitor of a checkpoint if every validation measures it (`every_n_steps` null). The scores are
-    kept in `fad.csv` and drawn in `fad.png`, in the run's folder.
+    Where published weights aren't downloaded yet, a spectral distance takes their place. Training's
+    random streams are left alone, and when a measurement fails, training continues.
+    `fad/<embedding>` can be the monitor of a checkpoint if every validation measures it
+    (`every_n_steps` null). The scores are kept in `fad.csv` and plotted in `fad.png`, in the run's
+    folder.
 
     Args:
-        reference: a folder of music, embedded once and kept; if null, the validation tracks, or,
-            where their files aren't at hand, the real music after the codec
-        embedding: musicnn, vggish, pann_8k, pann_16k, pann_32k, logmel, clap or encodec
-        path: the embedding's file of weights, if it isn't in ckpts/
-        every_n_steps: steps from one score to the next at least; null scores at each validation
+        reference: a folder of music, embedded once and cached; if null, the validation tracks, or,
+            where their files don't exist, the real music after the codec
+        embedding: a class, such as VGGish or mylab.MyEmbedding, or one of musicnn, vggish, pann_8k,
+            pann_16k, pann_32k, logmel, clap and encodec
+        every_n_steps: least number of steps between scores; null scores at each validation
         num_clips: clips to make, by all processes together
         seconds: the longest a clip lasts; the model may make less
-        num_demos: of the first clips, how many to write and log as Demo does, which then isn't
+        num_demos: how many of the first clips to write and log as Demo does, which then isn't
             needed
         seed: of the noise they start from
     """
@@ -56,8 +70,7 @@ class FAD(Callback):
     def __init__(
         self,
         reference: str | None = None,
-        embedding: str = DEFAULT,
-        path: str | None = None,
+        embedding: EmbeddingChoice = DEFAULT,
         every_n_steps: int | None = None,
         num_clips: int = 64,
         seconds: float = 5.0,
@@ -65,52 +78,47 @@ class FAD(Callback):
         seed: int = 0,
     ):
         if num_clips < 2 or seconds <= 0 or num_demos < 0 or (every_n_steps or 1) < 1:
-            raise ValueError(
+            raise UserError(
                 "num_clips must be at least 2, seconds and every_n_steps positive, and num_demos "
                 f"0 or more; got {num_clips}, {seconds}, {every_n_steps} and {num_demos}"
             )
-        self.reference, self.embedding, self.path = reference, embedding, path
+        self.reference, self.embedding = reference, embedding
         self.every_n_steps = every_n_steps
         self.num_clips, self.seconds, self.num_demos = num_clips, seconds, num_demos
         self.seed = seed
         self.history: list[dict[str, float]] = []
         self._last_step = 0
-        self._model: Embedding | None = None
-        self._reference: Tensor | None = None
-        self._floor: Tensor | None = None  # of this process
-        self._for_floor: list[Path] = []
-        self._looped = False
-        self._start(measuring=False)
+        self._scorer: ClipScorer | None = None
+        self._codec_floor: Tensor | None = None  # vectors of this process's part
+        self._now: Measurement | None = None  # during a validation that measures
 
-    def _start(self, measuring: bool) -> None:
-        self._measuring = measuring
-        self._count = 0
-        self._vectors: dict[str, list[Tensor]] = {GENERATED: [], "floor": []}
-        self._demos: list[Tensor] = []
-        self._failure: str | None = None
-        self._scores: dict[str, float] = {}
+    @property
+    def scorer(self) -> ClipScorer:
+        assert self._scorer is not None, "setup comes first"
+        return self._scorer
 
     def state_dict(self) -> dict[str, object]:
         return {"last_step": self._last_step, "history": self.history}
 
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+    def load_state_dict(self, state_dict: dict) -> None:
         self._last_step, self.history = state_dict["last_step"], list(state_dict["history"])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find mistakes before training starts."""
         if self.reference:
             audio_files.find(self.reference)
-        if self._model is None:
+        if self._scorer is None:
             with isolate_rng():
-                self._model = load_embedding(self.embedding, self.path)
+                self._scorer = ClipScorer(make_or_replace(self.embedding))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         wait = self.every_n_steps
         due = wait is None or trainer.global_step - self._last_step >= wait
-        self._start(due and not trainer.sanity_checking and not trainer.fast_dev_run)
-        if self._measuring:
+        self._now = None
+        if due and not trainer.sanity_checking and not trainer.fast_dev_run:
             self._last_step = trainer.global_step
-            self._for_floor = validation_files(trainer) if hasattr(pl_module, "codec") else []
+            has_codec = getattr(pl_module, "codec", None) is not None
+            self._now = Measurement(validation_files(trainer) if has_codec else [])
 
     def on_validation_batch_end(
         self,
@@ -121,32 +129,29 @@ class FAD(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not self._measuring or dataloader_idx or self._failure:
+        now = self._now
+        if now is None or now.failure or dataloader_idx:
             return
-        left = -(-self.num_clips // trainer.world_size) - self._count
+        left = -(-self.num_clips // trainer.world_size) - now.count
         total = trainer.num_val_batches[0]  # infinite where a loader can't tell
         batches = max(1, int(total) - batch_idx) if math.isfinite(total) else 1
-        if left < 1:
-            return
-        with isolate_rng():  # restores nothing after an exception, so none may leave it
-            try:
-                self._make(trainer, pl_module, batch, batch_idx, -(-left // batches))
-            except Exception as error:
-                self._failure = f"{type(error).__name__}: {error}"
-                log.debug("where the measurement failed", exc_info=True)
+        if left > 0:
+            count = -(-left // batches)
+            now.failure = attempt(self._make, now, trainer, pl_module, batch, batch_idx, count)
 
     def _make(
         self,
+        now: Measurement,
         trainer: Trainer,
         pl_module: LightningModule,
         batch: object,
         batch_idx: int,
         count: int,
     ) -> None:
-        """Let the model make some clips, and embed them beside the real music they came with."""
+        """Generate `count` clips, and embed them and the real music beside them."""
         seed = (self.seed * 1_000_003 + batch_idx) * trainer.world_size + trainer.global_rank
         generator = torch.Generator(pl_module.device).manual_seed(seed)
-        torch.manual_seed(seed)  # a draw that forgets the generator repeats all the same
+        torch.manual_seed(seed)  # so that a draw without the generator repeats, too
         rate = pl_module.sample_rate
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             made = pl_module.demo(
@@ -155,142 +160,117 @@ class FAD(Callback):
         if GENERATED not in made:
             raise ValueError(f"the model's demos are {', '.join(made)}: none is a {GENERATED!r}")
         clips = made[GENERATED].float()
-        self._vectors[GENERATED].append(self._embed(clips, rate))
-        if self._for_floor:
-            if self._floor is None:
-                self._floor = self._coded(trainer, pl_module, clips.shape[-1])
-            self._vectors["floor"] = [self._floor]
-        elif floor := next((name for name in FLOORS if name in made), None):
-            self._vectors["floor"].append(self._embed(made[floor].float(), rate))
-        self._demos += list(clips[: max(0, self.num_demos - self._count)].cpu())
-        self._count += len(clips)
+        now.generated.append(self.scorer.embed(clips, rate, tell=trainer.is_global_zero))
+        if now.floor_files:
+            now.floor = [self._embed_floor(now.floor_files, trainer, pl_module, clips.shape[-1])]
+        elif name := next((name for name in FLOORS if name in made), None):
+            now.floor.append(self.scorer.embed(made[name].float(), rate, tell=False))
+        now.demos += list(clips[: max(0, self.num_demos - now.count)].cpu())
+        now.count += len(clips)
 
-    def _embed(self, clips: Tensor, rate: int) -> Tensor:
-        """Embed clips [B, C, T]; those shorter than one vector needs are looped, also real ones."""
-        model = self._model.to(clips.device)
-        least = math.ceil(model.shortest * rate / model.sample_rate) + 1
-        if 0 < clips.shape[-1] < least:
-            if not self._looped and rank_zero_only.rank == 0:
-                seconds = clips.shape[-1] / rate, least / rate
-                log.info("FAD: clips of %.2f s are looped to the %.2f s of one vector", *seconds)
-            self._looped = True
-            clips = clips.repeat(1, 1, -(-least // clips.shape[-1]))[..., :least]
-        return model(clips, rate).cpu()
+    def _embed_floor(
+        self, files: list[Path], trainer: Trainer, pl_module: LightningModule, num_samples: int
+    ) -> Tensor:
+        """Embed this process's part of the validation music, as the model's codec renders it."""
+        if self._codec_floor is None:
+            codec = pl_module.codec
+            rate = codec.sample_rate
+            mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
+            segments = spread_segments(files, rate, num_samples, self.num_clips, mine)
+            clips = (decoded(codec, segment.to(pl_module.device)) for segment in segments)
+            vectors = [self.scorer.embed(clip, rate, tell=False) for clip in clips]
+            self._codec_floor = self.scorer.join(vectors)
+        return self._codec_floor
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._measuring:
+        now = self._now
+        if now is None:
             return
-        mine = {name: torch.cat(parts) for name, parts in self._vectors.items() if parts}
-        sides = gather((self._failure, mine), trainer.world_size)
-        failure = next((reason for reason, _ in sides if reason), None)
-        if failure is None:
-            try:
-                self._scores = self._score(trainer, pl_module, [side for _, side in sides])
-            except Exception as error:  # the same on all processes, which have the same vectors
-                failure = f"{type(error).__name__}: {error}"
-                log.debug("where the measurement failed", exc_info=True)
+        join = self.scorer.join
+        sides = gather((now.failure, join(now.generated), join(now.floor)), trainer.world_size)
+        failure = next((failure for failure, _, _ in sides if failure), None)
+        if failure is None:  # the rest is the same on all processes, which have the same vectors
+            failure = attempt(self._score, now, trainer, pl_module, sides)
         if failure is not None and trainer.is_global_zero:
             log.warning("FAD at step %d failed: %s", trainer.global_step, failure)
-        for name, value in self._scores.items():
+        for name, value in now.scores.items():
             pl_module.log(name, value)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep and draw the scores, beside the losses that are known by now."""
-        if not self._scores:
-            return
-        losses = {key: trainer.callback_metrics.get(key) for key in LOSSES}
-        row = {"step": float(trainer.global_step)} | self._scores
-        row |= {key: float(value) for key, value in losses.items() if value is not None}
-        self.history.append(row)
-        folder = run_folder(trainer)  # asks all processes
-        if trainer.is_global_zero:
-            with isolate_rng():
-                try:
-                    self._show(trainer, pl_module, folder)
-                except Exception as error:  # a full disk, a logger's own trouble
-                    log.warning("the FAD picture failed: %s: %s", type(error).__name__, error)
-        self._start(measuring=False)
-
-    def _show(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
-        step = trainer.global_step
-        write_csv(folder / "fad.csv", self.history)
-        picture = draw(folder / "fad.png", self.history)
-        for logger in trainer.loggers:
-            log_picture(logger, "fad/curves", folder / "fad.png", picture, step)
-        if self._demos:
-            where = folder / "demos" / f"step_{step:08d}"
-            demos = torch.stack(self._demos)
-            clips = write_clips(where, GENERATED, demos, pl_module.sample_rate)
-            for logger in trainer.loggers if clips else []:
-                log_clips(logger, GENERATED, clips, pl_module.sample_rate, step)
-
     def _score(
-        self, trainer: Trainer, pl_module: LightningModule, sides: list[dict[str, Tensor]]
-    ) -> dict[str, float]:
+        self, now: Measurement, trainer: Trainer, pl_module: LightningModule, sides: list[tuple]
+    ) -> None:
         """Score the vectors of all processes."""
-        generated = [side[GENERATED] for side in sides if GENERATED in side]
-        floors = [side["floor"] for side in sides if "floor" in side]
-        if sum(map(len, generated)) < 2:
-            raise ValueError("too few or too short clips for the embedding: raise seconds")
-        own = False
-        if self._reference is None:
-            found = self._find_reference(trainer, pl_module)
-            own = found is None
-            if own and sum(map(len, floors)) < 2:
-                raise ValueError("there is no music to compare with: give FAD a reference")
-            self._reference = torch.cat(floors) if own else found.values
-        name = self._model.name
-        scores = distances(self._reference, torch.cat(generated), name, "")
-        if not own and sum(map(len, floors)) >= 2:
-            scores |= distances(self._reference, torch.cat(floors), name, "_floor")
-        return scores
+        if self.scorer.reference is None:
+            self.scorer.reference = self._embed_reference(trainer, pl_module)
+        generated, floor = (torch.cat([side[index] for side in sides]) for index in (1, 2))
+        now.scores = self.scorer.score(generated, floor)
 
-    def _coded(self, trainer: Trainer, pl_module: LightningModule, num_samples: int) -> Tensor:
-        """Embed this process's part of the validation music, as it is after the model's codec."""
-        codec = pl_module.codec
-        rate, vectors = codec.sample_rate, [torch.empty(0, self._model.dim)]
-        mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
-        for real in passages(self._for_floor, rate, num_samples, self.num_clips, mine):
-            coded = codec.decode(codec.encode(real[None].to(pl_module.device)))
-            vectors.append(self._embed(coded[..., :num_samples], rate))
-        return torch.cat(vectors)
-
-    def _find_reference(self, trainer: Trainer, pl_module: LightningModule) -> Vectors | None:
+    def _embed_reference(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
         """Embed the reference: the first process fills the cache, the others read it."""
         files = audio_files.find(self.reference) if self.reference else validation_files(trainer)
         if not files:
             log.info("FAD: the reference is validation music after the model's codec")
             return None
+        model, device = self.scorer.embedding, pl_module.device
         try:
             if trainer.is_global_zero:
-                return collect(files, self._model, pl_module.device)
+                return embed_files(files, model, device).values
         finally:  # also after an error, or the others would wait for ever
             trainer.strategy.barrier("fad")
-        return collect(files, self._model, pl_module.device, progress=False)
+        return embed_files(files, model, device, progress=False).values
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep and plot the scores, beside the losses, which are known by now."""
+        now, self._now = self._now, None
+        if now is None or not now.scores:
+            return
+        losses = {key: trainer.callback_metrics.get(key) for key in LOSSES}
+        row = {"step": float(trainer.global_step)} | now.scores
+        row |= {key: float(value) for key, value in losses.items() if value is not None}
+        self.history.append(row)
+        folder = run_folder(trainer)  # asks all processes
+        if trainer.is_global_zero:  # a full disk or a logger's own trouble ends no training
+            failure = attempt(self._show, now.demos, trainer, pl_module, folder)
+            if failure:
+                log.warning("the FAD plot failed: %s", failure)
+
+    def _show(
+        self, demos: list[Tensor], trainer: Trainer, pl_module: LightningModule, folder: Path
+    ) -> None:
+        step = trainer.global_step
+        write_csv(folder / "fad.csv", self.history)
+        picture = draw(folder / "fad.png", self.history)
+        for logger in trainer.loggers:
+            log_picture(logger, "fad/curves", folder / "fad.png", picture, step)
+        if demos:
+            place = folder / "demos" / f"step_{step:08d}"
+            clips = write_clips(place, GENERATED, torch.stack(demos), pl_module.sample_rate)
+            for logger in trainer.loggers if clips else []:
+                log_clips(logger, GENERATED, clips, pl_module.sample_rate, step)
 
 
-def distances(reference: Tensor, vectors: Tensor, name: str, suffix: str) -> dict[str, float]:
-    """Score vectors [N, D] both ways."""
-    score = frechet(Gaussian.of(reference), Gaussian.of(vectors))
-    return {
-        f"fad/{name}{suffix}": score,
-        f"kad/{name}{suffix}": kernel_distance(reference, vectors),
-    }
-
-
-def load_embedding(name: str, path: str | None) -> Embedding:
-    """Make the embedding; without its weights, log-mel statistics take its place."""
+def make_or_replace(choice: EmbeddingChoice) -> Embedding:
+    """Make the embedding; where its weights aren't downloaded, log-mel statistics replace it."""
     try:
-        return create(name, path)
-    except FileNotFoundError as error:
-        if path:
-            raise
+        return make_embedding(choice)
+    except MissingWeights as error:
         log.warning("FAD: %s; until then the scores are a spectral distance (logmel)", error)
         return LogMel()
 
 
+def attempt(work: Callable[..., None], *args: object) -> str | None:
+    """Do what may fail without ending training, on random streams of its own; return the reason."""
+    with isolate_rng():  # restores nothing after an exception, so none may leave it
+        try:
+            work(*args)
+        except Exception as error:
+            log.debug("where it failed", exc_info=True)
+            return f"{type(error).__name__}: {error}"
+    return None
+
+
 def gather(mine: tuple, processes: int) -> list[tuple]:
-    """Bring together what each process has."""
+    """Return what each process has."""
     if processes == 1:
         return [mine]
     everyone: list[tuple] = [()] * processes

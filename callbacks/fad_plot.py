@@ -1,29 +1,27 @@
-"""Distances and losses over the steps, as a picture and a table."""
+"""Distances and losses over the steps, as a plot and a table."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from foundation.files import replacing
+
 Rows = list[dict[str, float]]
 
 
 def write_csv(path: Path, rows: Rows) -> None:
-    """Write a row a measurement."""
+    """Write a row for each measurement."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def draw(path: Path, rows: Rows) -> np.ndarray:
-    """Draw fad/…, kad/… and losses, floors dashed; return the picture [H, W, 3] in 0..255."""
+    """Plot fad/…, kad/… and losses, floors dashed; return the picture [H, W, 3] in 0..255."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
 
@@ -45,7 +43,8 @@ def draw(path: Path, rows: Rows) -> np.ndarray:
         axis.set_ylabel(title)
         axis.legend()
     axes[-1].set_xlabel("step")
-    canvas.print_png(str(path))
+    with replacing(path) as temporary:
+        canvas.print_png(str(temporary))
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

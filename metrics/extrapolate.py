@@ -1,4 +1,4 @@
-"""The Frechet distance that endlessly many generated vectors would have."""
+"""The Frechet distance in the limit of infinitely many generated vectors."""
 
 import math
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from metrics.frechet import Gaussian, frechet
 
-PARTS = (1, 2, 3, 4, 6)  # the vectors are dealt into so many parts for a point of the line
-GROUPS = 8  # parts of the files left out in turn, for the interval
-FEWEST = 16  # vectors below which no line is drawn
+PARTS = (1, 2, 3, 4, 6)  # for each point of the line the vectors are split into so many parts
+GROUPS = 8  # of files, each left out in turn for the interval
+FEWEST = 16  # vectors; no line is fitted to less
 STUDENT = 2.365  # 97.5 % point of Student's t with GROUPS - 1 degrees of freedom
 
 
@@ -30,7 +30,7 @@ def extrapolate(
     The bias falls as 1 / N: the distances of random parts are fitted by a line in 1 / N, and its
     value at 0 is the score. `counts` says how many vectors each file gave; the interval is a
     jackknife over groups of files, for vectors of one file aren't independent. Bias and chance on
-    the reference's side remain. Gives None for fewer than 16 vectors.
+    the reference's side remain. Returns None for fewer than 16 vectors.
     """
     if len(vectors) < FEWEST:
         return None
@@ -45,13 +45,13 @@ def extrapolate(
 
 
 def intercept(reference: Gaussian, vectors: Tensor, seed: int) -> float:
-    """Fit a line to the mean distance of equal parts over 1 / their size; give its value at 0."""
+    """Fit a line to the mean distance of equal parts over 1 / their size; return its value at 0."""
     order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(seed))
     points = []
     for parts in PARTS:
         size = len(vectors) // parts
-        dealt = vectors[order[: size * parts]].split(size)
-        scores = [frechet(reference, Gaussian.of(part)) for part in dealt]
+        equal = vectors[order[: size * parts]].split(size)
+        scores = [frechet(reference, Gaussian.of(part)) for part in equal]
         points.append((1 / size, sum(scores) / parts))
     x, y = torch.tensor(points, dtype=torch.float64).T
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()

@@ -1,9 +1,9 @@
 """Frechet distance between gaussians, exact also where there are fewer vectors than dimensions.
 
 With roots A, B of the covariances (A^T A = S1, B^T B = S2), the trace of (S1^1/2 S2 S1^1/2)^1/2 is
-the sum of the singular values of A B^T. Where all are large their squares are found as eigenvalues
-of a symmetric matrix, which is five times faster; else they are found directly, so that no square
-root magnifies rounding. Nothing can become complex.
+the sum of the singular values of A B^T. Where the matrix is well conditioned, their squares are
+computed as eigenvalues of a symmetric matrix, which is five times faster; elsewhere they are
+computed directly, so that no square root magnifies rounding. Nothing can become complex.
 """
 
 import math
@@ -13,6 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from foundation.errors import UserError
+
 WELL_CONDITIONED = 1e-8  # least to largest eigenvalue; an error of 1e-16 then stays below 1e-8
 
 
@@ -20,9 +22,8 @@ WELL_CONDITIONED = 1e-8  # least to largest eigenvalue; an error of 1e-16 then s
 class Gaussian:
     """Statistics of `count` vectors in float64: their mean [D] and the products of deviations.
 
-    The products are held as `scatter` [D, D], or, while that is smaller, as `rows` [K, D] with
-    rows^T rows = scatter. Merging gives what all vectors together would have given (Chan et al.
-    1979), so batches, processes and files can be counted in any order.
+    The products are held as `products` [D, D], or, where that is smaller, as `rows` [K, D] with
+    rows^T rows = products.
     """
 
     count: int
@@ -32,12 +33,12 @@ class Gaussian:
 
     @classmethod
     def of(cls, vectors: Tensor) -> "Gaussian":
-        """Count vectors [N, D]."""
+        """Compute the statistics of vectors [N, D]; UserError for none, and for not finite ones."""
         if vectors.dim() != 2 or not len(vectors):
-            raise ValueError(f"need vectors [count, dim], at least one, got {list(vectors.shape)}")
+            raise UserError(f"need vectors [count, dim], at least one, got {list(vectors.shape)}")
         if not vectors.isfinite().all():
             bad = (~vectors.isfinite().all(dim=1)).sum().item()
-            raise ValueError(f"{bad} of {len(vectors)} vectors are not finite")
+            raise UserError(f"{bad} of {len(vectors)} vectors are not finite")
         vectors = vectors.detach().to("cpu", torch.float64)
         mean = vectors.mean(dim=0)
         rows = vectors - mean
@@ -47,7 +48,7 @@ class Gaussian:
 
     @classmethod
     def known(cls, mean: Tensor, covariance: Tensor, count: int) -> "Gaussian":
-        """Take a mean [D] and an unbiased covariance [D, D] of `count` vectors as given."""
+        """Make a gaussian of the mean [D] and unbiased covariance [D, D] of `count` vectors."""
         mean, covariance = mean.double().reshape(-1), covariance.double()
         return cls(count, mean, products=covariance.reshape(len(mean), -1) * (count - 1))
 
@@ -58,7 +59,7 @@ class Gaussian:
     @property
     def scatter(self) -> Tensor:
         """Sum [D, D] of the outer products of the deviations from the mean."""
-        return self.rows.T @ self.rows if self.products is None else self.products
+        return self.products if self.rows is None else self.rows.T @ self.rows
 
     @property
     def covariance(self) -> Tensor:
@@ -68,26 +69,14 @@ class Gaussian:
     @property
     def total_variance(self) -> float:
         """Trace of the covariance."""
-        total = self.products.trace() if self.rows is None else self.rows.square().sum()
+        total = self.scatter.trace() if self.rows is None else self.rows.square().sum()
         return total.item() / self._freedom
 
     @property
     def _freedom(self) -> int:
         if self.count < 2:
-            raise ValueError("one vector has no covariance: give at least two")
+            raise UserError("one vector has no covariance: give at least two")
         return self.count - 1
-
-    def merge(self, other: "Gaussian") -> "Gaussian":
-        """Count the vectors of both."""
-        if self.dim != other.dim:
-            raise ValueError(f"can't merge vectors of {self.dim} and of {other.dim} numbers")
-        count, apart = self.count + other.count, other.mean - self.mean
-        mean = self.mean + apart * (other.count / count)
-        between = math.sqrt(self.count * other.count / count) * apart[None]
-        few = self.rows is not None and other.rows is not None
-        if few and len(self.rows) + len(other.rows) < self.dim:
-            return Gaussian(count, mean, rows=torch.cat((self.rows, other.rows, between)))
-        return Gaussian(count, mean, products=self.scatter + other.scatter + between.T @ between)
 
     @cached_property
     def root(self) -> Tensor:
@@ -118,9 +107,12 @@ def frechet(a: Gaussian, b: Gaussian) -> float:
 
     |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2, not clamped: for equal gaussians
     it's 0 up to rounding, of either sign.
+
+    Raises:
+        UserError: for gaussians of different dimensions
     """
     if a.dim != b.dim:
-        raise ValueError(
+        raise UserError(
             f"can't compare vectors of {a.dim} and of {b.dim} numbers: use one embedding for both"
         )
     means = (a.mean - b.mean).square().sum().item()

@@ -1,7 +1,9 @@
-"""Kernel audio distance: no gaussian assumed, and no bias on few clips."""
+"""Kernel audio distance: it assumes no gaussian, and few clips don't bias it."""
 
 import torch
 from torch import Tensor
+
+from foundation.errors import UserError
 
 SCALE = 100.0  # the paper's unit
 MEDIAN_OF = 2000  # vectors at most whose distances give the bandwidth
@@ -14,15 +16,19 @@ def kernel_distance(reference: Tensor, generated: Tensor, bandwidth: float | Non
     100 times the unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) with the
     kernel exp(-|x - y|^2 / (2 bandwidth^2)); the bandwidth is the median distance within the
     reference. Unbiased, so equal distributions score around 0, below it as often as above.
+
+    Raises:
+        UserError: for fewer than 2 vectors of a side, different dimensions, or a reference of
+            equal vectors
     """
     if reference.shape[1:] != generated.shape[1:]:
-        raise ValueError(
+        raise UserError(
             f"can't compare vectors of {reference.shape[-1]} and of {generated.shape[-1]} numbers"
         )
     x, y = (vectors.detach().to("cpu", torch.float64) for vectors in (reference, generated))
     n, m = len(x), len(y)
     if min(n, m) < 2:
-        raise ValueError(f"the kernel distance needs 2 vectors on each side, got {n} and {m}")
+        raise UserError(f"the kernel distance needs 2 vectors on each side, got {n} and {m}")
     bandwidth = median_distance(x) if bandwidth is None else bandwidth
     within_x = (_sum(x, x, bandwidth) - n) / (n * (n - 1))  # without each vector's own 1
     within_y = (_sum(y, y, bandwidth) - m) / (m * (m - 1))
@@ -34,7 +40,7 @@ def median_distance(vectors: Tensor) -> float:
     step = -(-len(vectors) // MEDIAN_OF)
     median = torch.pdist(vectors[::step].double()).median().item()
     if median == 0:
-        raise ValueError("the reference's vectors are all alike: no kernel distance")
+        raise UserError("the reference's vectors are all alike: no kernel distance")
     return median
 
 

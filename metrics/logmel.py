@@ -13,8 +13,8 @@ PATCH = 32  # frames of an example, 1 s
 class LogMel(Embedding):
     """Mean and standard deviation of 64 mel bands over each second: a spectral distance.
 
-    It ranks degradations, but puts other music of the same kind as far away as music of another
-    kind; so what it gives is called a spectral distance.
+    It ranks degradations, but places other music of the same kind as far away as music of another
+    kind; so its measure is called a spectral distance.
     """
 
     name = "logmel"
@@ -32,7 +32,7 @@ class LogMel(Embedding):
         self.register_buffer("window", torch.hann_window(FFT), persistent=False)
 
     def examples(self, audio: Tensor) -> Tensor:
-        """Bands [B, W, 32, 64] in dB."""
+        """Cut audio [B, T] to mel bands [B, W, 32, 64] in dB."""
         spectrum = torch.stft(
             audio, FFT, HOP, window=self.window, pad_mode="reflect", return_complex=True
         )

@@ -1,4 +1,4 @@
-"""Mel filters, in the three ways of VGGish, PANN and musicnn."""
+"""Mel filters, as VGGish, PANN and musicnn each define them."""
 
 import numpy as np
 import torch
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def htk(frequency: np.ndarray) -> np.ndarray:
-    """Mel of Hz after HTK."""
+    """Convert Hz to mel as HTK does."""
     return 1127.0 * np.log1p(np.asarray(frequency) / 700.0)
 
 
 def slaney(frequency: np.ndarray) -> np.ndarray:
-    """Mel of Hz after Slaney's Auditory Toolbox: linear to 1 kHz, logarithmic above."""
+    """Convert Hz to mel as Slaney's Auditory Toolbox does: linear to 1 kHz, logarithmic above."""
     frequency = np.asarray(frequency, dtype=np.float64)
     above = 15.0 + 27.0 * np.log(np.maximum(frequency, 1.0) / 1000.0) / np.log(6.4)
     return np.where(frequency < 1000.0, frequency * 3.0 / 200.0, above)
@@ -23,7 +23,7 @@ def slaney_inverse(mel: np.ndarray) -> np.ndarray:
 
 
 def triangles(places: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Triangles [F, M] over places [F], each from one of the corners [M + 2] to two after it."""
+    """Make triangles [F, M] over places [F], each from a corner [M + 2] to the second after it."""
     gaps = np.diff(corners)
     rising = (places[:, None] - corners[:-2]) / gaps[:-1]
     falling = (corners[2:] - places[:, None]) / gaps[1:]
@@ -31,7 +31,7 @@ def triangles(places: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def slaney_filters(sample_rate: int, n_fft: int, bands: int, low: float, high: float) -> Tensor:
-    """Triangles [n_fft / 2 + 1, bands] in Hz between corners even in mel, each of area 1."""
+    """Make triangles [n_fft / 2 + 1, bands] in Hz, corners evenly spaced in mel, of area 1."""
     corners = slaney_inverse(np.linspace(slaney(low), slaney(high), bands + 2))
     frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
     filters = triangles(frequencies, corners) * 2.0 / (corners[2:] - corners[:-2])
@@ -39,7 +39,7 @@ def slaney_filters(sample_rate: int, n_fft: int, bands: int, low: float, high: f
 
 
 def htk_filters(sample_rate: int, n_fft: int, bands: int, low: float, high: float) -> Tensor:
-    """Triangles [n_fft / 2 + 1, bands] in mel, of height 1; the constant part is left out."""
+    """Make triangles [n_fft / 2 + 1, bands] in mel, of height 1, without the zero frequency."""
     corners = np.linspace(htk(low), htk(high), bands + 2)
     filters = triangles(htk(np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)), corners)
     filters[0] = 0.0

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from foundation.weights import read_state
-from metrics.embedding import Embedding, fill, find_weights
+from foundation.weights import load_strictly, read_state
+from metrics.embedding import Embedding, find_weights
 from metrics.mel import slaney_filters
 
 FILE = "musicnn.safetensors"
@@ -21,15 +21,15 @@ LENGTHS = (128, 64, 32)  # frames that temporal filters span
 
 
 class Layer(nn.Module):
-    """Convolution that keeps the time, ReLU, batch norm."""
+    """A convolution that keeps the number of frames, ReLU, batch norm."""
 
-    def __init__(self, before: int, after: int, size: tuple[int, int]):
+    def __init__(self, in_channels: int, channels: int, size: tuple[int, int]):
         super().__init__()
-        self.conv = nn.Conv2d(before, after, size)
-        self.norm = nn.BatchNorm2d(after, eps=EPS)
+        self.conv = nn.Conv2d(in_channels, channels, size)
+        self.norm = nn.BatchNorm2d(channels, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Filter [B, C, T, F] to [B, C', T, F - size + 1]; an even kernel looks further ahead."""
+        """Filter [B, C, T, F] to [B, C', T, F - size + 1]; an even kernel pads more at the end."""
         return self.norm(self.filter(x))
 
     def filter(self, x: Tensor) -> Tensor:
@@ -38,10 +38,10 @@ class Layer(nn.Module):
         return conv2d(x, self.conv.weight, self.conv.bias).relu_()
 
     def highest(self, x: Tensor) -> Tensor:
-        """Filter and take the maximum over frequency, [B, C', T], before the norm where it may.
+        """Return the maximum over frequency [B, C', T] of what `forward` gives.
 
-        A norm with a positive factor keeps the order, one with a negative factor turns it round;
-        so the norm needs only the extremes, and the largest tensor is passed over once.
+        A norm with a positive factor keeps the order, one with a negative factor reverses it; so
+        the norm is applied to the extremes alone, and the largest tensor is read once.
         """
         lowest, highest = self.filter(x).aminmax(dim=3)
         rising = self.norm.weight[:, None] >= 0
@@ -49,7 +49,7 @@ class Layer(nn.Module):
 
 
 class Network(nn.Module):
-    """From log mel to the 200 numbers before the tags."""
+    """The published network, whose last hidden layer is the embedding; `tags` isn't used."""
 
     def __init__(self, tags: int = 50):
         super().__init__()
@@ -77,17 +77,17 @@ class Network(nn.Module):
         both = torch.stack((pooled.amax(dim=2), pooled.mean(dim=2)), dim=2)
         return self.dense_norm(self.dense(self.pooled_norm(both.flatten(1))).relu_())
 
-    def classify(self, vectors: Tensor) -> Tensor:
-        """Probabilities [B, 50] of the tags of MagnaTagATune, of embeddings [B, 200]."""
-        return self.tags(vectors).sigmoid()
-
 
 class Musicnn(Embedding):
     """One vector of 200 numbers for each 3 s of music, every 1.5 s.
 
     The original rounds mel power to half precision, which overflows in loud bass; ours doesn't.
-    It wasn't trained to ignore the level: a gain of -12 dB moves its vectors as far as much noise.
-    So clips are brought to one level first.
+    It wasn't trained to ignore the level: a gain of -12 dB moves its vectors as far as loud noise
+    does. So clips are brought to one level first.
+
+    Args:
+        path: the converted weights, if they aren't in ckpts/
+        net: a network with its weights, in place of the file
     """
 
     name = "musicnn"
@@ -104,14 +104,15 @@ class Musicnn(Embedding):
             file = find_weights(path, FILE, "musicnn")
             state = read_state(file)
             counters = {k: v for k, v in self.net.state_dict().items() if v.dtype == torch.long}
-            fill(self.net, counters | state, file)  # TensorFlow counts no batches
+            state = counters | state  # TensorFlow counts no batches
+            load_strictly(self.net, state, f"{file} doesn't fit Musicnn")
         filters = slaney_filters(self.sample_rate, FFT, BANDS, 0.0, self.sample_rate / 2)
         self.register_buffer("filters", filters, persistent=False)
         self.register_buffer("window", torch.hann_window(FFT), persistent=False)
         self.eval().requires_grad_(False)
 
     def log_mel(self, audio: Tensor) -> Tensor:
-        """Compressed mel power [B, N, 96] of audio [B, T], mirrored at its ends."""
+        """Compute compressed mel power [B, N, 96] of audio [B, T], reflected at its ends."""
         spectrum = torch.stft(
             audio, FFT, HOP, window=self.window, pad_mode="reflect", return_complex=True
         )
@@ -119,7 +120,7 @@ class Musicnn(Embedding):
         return (10000 * (power.transpose(1, 2) @ self.filters) + 1).log10()
 
     def examples(self, audio: Tensor) -> Tensor:
-        """Patches [B, W, 187, 96]."""
+        """Cut audio [B, T] to overlapping log mel patches [B, W, 187, 96]."""
         return self.log_mel(audio).unfold(1, PATCH, STEP).transpose(2, 3)
 
     def embed(self, examples: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Turn the weights inside the package `musicnn` into safetensors, without TensorFlow.
 
 A TensorFlow checkpoint is two files: raw numbers, and an index that says where each variable lies.
-The index is a LevelDB table: blocks of sorted keys, where a key gives only what differs from the
-one before it, and values that are protocol buffers.
+The index is a LevelDB table: blocks of sorted keys, where a key holds only what differs from
+the one before it, and values that are protocol buffers.
 """
 
 import struct
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from foundation.errors import UserError
 from foundation.weights import write_state
 
 FOLDER = "musicnn/MTT_musicnn"  # the model trained on MagnaTagATune
@@ -23,20 +24,18 @@ MAGIC = 0xDB4775248B80FB57
 
 
 def convert(wheel: str | Path, out: str | Path) -> None:
-    """Read the package's file (musicnn-0.1.0-py3-none-any.whl) and write safetensors."""
+    """Convert the package's file (musicnn-0.1.0-py3-none-any.whl) to safetensors."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             index = archive.read(f"{FOLDER}/.index")
             data = archive.read(f"{FOLDER}/.data-00000-of-00001")
     except (zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{wheel} is not the package musicnn 0.1.0: {error}") from error
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_state(rename(variables(index, data)), out)
+        raise UserError(f"{wheel} is not the package musicnn 0.1.0: {error}") from error
+    write_state(rename(variables(index, data)), Path(out))
 
 
 def rename(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """Give TensorFlow's variables, numbered in order of making, the names of `Network`."""
+    """Name TensorFlow's variables, numbered in the order they were made, as `Network` does."""
     convolutions = [f"timbral.{i}.conv" for i in range(2)] + [
         f"temporal.{i}.conv" for i in range(3)
     ]
@@ -63,13 +62,13 @@ def rename(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
             for theirs, ours in parts.items():
                 key = f"{layer}/{theirs}"
                 if key not in values:
-                    raise ValueError(f"the checkpoint of musicnn lacks {key}")
+                    raise UserError(f"the checkpoint of musicnn lacks {key}")
                 state[f"{name}.{ours}"] = channels_first(torch.from_numpy(values[key].copy()))
     return state
 
 
 def channels_first(kernel: Tensor) -> Tensor:
-    """Kernels [H, W, in, out] to [out, in, H, W], matrices [in, out] to [out, in]."""
+    """Permute kernels [H, W, in, out] to [out, in, H, W], matrices [in, out] to [out, in]."""
     if kernel.dim() == 4:
         return kernel.permute(3, 2, 0, 1).contiguous()
     return kernel.T.contiguous() if kernel.dim() == 2 else kernel
@@ -78,7 +77,7 @@ def channels_first(kernel: Tensor) -> Tensor:
 def variables(index: bytes, data: bytes) -> dict[str, np.ndarray]:
     """Read all float variables of a checkpoint."""
     if len(index) < FOOTER or struct.unpack("<Q", index[-8:])[0] != MAGIC:
-        raise ValueError("not the index of a TensorFlow checkpoint")
+        raise UserError("not the index of a TensorFlow checkpoint")
     footer = index[-FOOTER:]
     _, place = varint(footer, 0)  # of the block of filters, unused
     _, place = varint(footer, place)
@@ -95,11 +94,11 @@ def variables(index: bytes, data: bytes) -> dict[str, np.ndarray]:
 
 
 def entries(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Walk through the (key, value) of the block a handle (offset, size) points at."""
+    """Iterate over the (key, value) of the block a handle (offset, size) points at."""
     offset, place = varint(handle, 0)
     size, _ = varint(handle, place)
     if table[offset + size]:
-        raise ValueError("the index of the checkpoint is compressed, which isn't read here")
+        raise UserError("the index of the checkpoint is compressed, which isn't read here")
     block = table[offset : offset + size]
     (restarts,) = struct.unpack("<I", block[-4:])
     place, key = 0, b""
@@ -114,7 +113,7 @@ def entries(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def fields_of(buffer: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Walk through the (number, value) of a protocol buffer."""
+    """Iterate over the (number, value) of a protocol buffer."""
     place = 0
     while place < len(buffer):
         tag, place = varint(buffer, place)
@@ -127,7 +126,7 @@ def fields_of(buffer: bytes) -> Iterator[tuple[int, int | bytes]]:
             elif kind in (1, 5):
                 length = 8 if kind == 1 else 4
             else:
-                raise ValueError(f"a protocol buffer has a field of kind {kind}")
+                raise UserError(f"a protocol buffer has a field of kind {kind}")
             value = buffer[place : place + length]
             place += length
         yield number, value
@@ -143,7 +142,7 @@ def repeated(buffer: bytes, number: int) -> list[bytes]:
 
 
 def varint(buffer: bytes, place: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte; give it and the place after it."""
+    """Read a number of seven bits a byte; return it and the place after it."""
     value = shift = 0
     while True:
         byte = buffer[place]

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from foundation.weights import read_state
-from metrics.embedding import Embedding, fill, find_weights
+from foundation.errors import UserError
+from foundation.weights import load_strictly, read_state
+from metrics.embedding import Embedding, find_weights
 from metrics.mel import slaney_filters
 from metrics.winograd import Conv3x3, prepare
 
 WIDTHS = (1, 64, 128, 256, 512, 1024, 2048)
 CLIP_SECONDS = 10  # the length it was trained on
-CLIPS = 4  # brought to small maps at once on a CPU: they stay in its cache
+CLIPS = 4  # clips at once on a CPU, so that their maps stay in its cache
 FEWEST_FRAMES = 32  # five halvings leave one
 # by sample rate: file, window, hop, highest frequency
 MODELS = {
@@ -27,12 +28,12 @@ MODELS = {
 class Block(nn.Module):
     """Two convolutions, each with batch norm and ReLU."""
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, in_channels: int, channels: int):
         super().__init__()
-        self.conv1 = Conv3x3(before, after, bias=False)
-        self.conv2 = Conv3x3(after, after, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.bn2 = nn.BatchNorm2d(after)
+        self.conv1 = Conv3x3(in_channels, channels, bias=False)
+        self.conv2 = Conv3x3(channels, channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = normalise(self.bn1, self.conv1(x)).relu_()
@@ -40,7 +41,7 @@ class Block(nn.Module):
 
 
 def normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Apply a trained batch norm to maps [B, C, H, W] in place: new memory costs more than this."""
+    """Apply a trained batch norm to maps [B, C, H, W] in place, which saves a copy."""
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
     shift = norm.bias - norm.running_mean * scale
     return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
@@ -63,7 +64,7 @@ class Fourier(nn.Module):
         self.conv_imag.weight.data = wave.imag[:, None].float()
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Power [B, N, F] of audio [B, T], mirrored at its ends."""
+        """Compute power [B, N, F] of audio [B, T], reflected at its ends."""
         half = self.conv_real.kernel_size[0] // 2
         x = pad(audio[:, None], (half, half), mode="reflect")
         return (self.conv_real(x).square() + self.conv_imag(x).square()).transpose(1, 2)
@@ -96,32 +97,35 @@ class Cnn14(nn.Module):
         self.fc_audioset = nn.Linear(2048, classes_num)
 
     def log_mel(self, audio: Tensor) -> Tensor:
-        """Mel power [B, N, M] of audio [B, T] in dB."""
+        """Compute mel power [B, N, M] of audio [B, T] in dB."""
         mel = self.spectrogram_extractor.stft(audio) @ self.logmel_extractor.melW
         return 10 * mel.clamp(min=1e-10).log10()
 
     def embed(self, mel: Tensor) -> Tensor:
-        """Embed log mel [B, N, M] to [B, 2048], without gradients."""
+        """Embed log mel [B, N, M] to vectors [B, 2048]; without gradients."""
         few = CLIPS if mel.device.type == "cpu" else len(mel)
         x = torch.cat([self.maps(part) for part in mel.split(few)])
         x = self.conv_block6(x).mean(dim=3)  # [B, 2048, N / 32]
         return self.fc1(x.amax(dim=2) + x.mean(dim=2)).relu_()
 
     def maps(self, mel: Tensor) -> Tensor:
-        """Bring log mel [B, N, M] to [B, 1024, N / 32, M / 32]."""
+        """Compute the fifth block's maps [B, 1024, N / 32, M / 32] of log mel [B, N, M]."""
         x = self.bn0(mel.transpose(1, 2)[..., None]).permute(0, 3, 2, 1)  # [B, 1, N, M]
         x = x.contiguous(memory_format=torch.channels_last)
         for number in range(1, 6):
             x = avg_pool2d(self.get_submodule(f"conv_block{number}")(x), 2)
         return x
 
-    def classify(self, vectors: Tensor) -> Tensor:
-        """Probabilities [B, 527] of AudioSet's classes, of embeddings [B, 2048]."""
-        return self.fc_audioset(vectors).sigmoid()
-
 
 class PANN(Embedding):
-    """One vector of 2048 numbers each 10 s, or one for a whole shorter clip."""
+    """One vector of 2048 numbers for each 10 s, or one for a shorter clip.
+
+    Args:
+        sample_rate: 8000, 16000 or 32000 Hz, of which each has published weights
+        path: the published file, if it isn't in ckpts/
+        net: a network with its weights, in place of the file
+        clip_seconds: audio behind one vector; null takes each file whole
+    """
 
     dim = 2048
 
@@ -134,7 +138,7 @@ class PANN(Embedding):
     ):
         super().__init__()
         if sample_rate not in MODELS:
-            raise ValueError(f"PANN works at {', '.join(map(str, MODELS))} Hz, not {sample_rate}")
+            raise UserError(f"PANN works at {', '.join(map(str, MODELS))} Hz, not {sample_rate}")
         name, window, hop, highest = MODELS[sample_rate]
         self.name = f"pann_{sample_rate // 1000}k"
         self.sample_rate = sample_rate
@@ -145,12 +149,12 @@ class PANN(Embedding):
         self.net = net or Cnn14(sample_rate, window, hop, fmax=highest)
         if net is None:
             file = find_weights(path, name, f"pann-{sample_rate // 1000}k")
-            fill(self.net, read_state(file), file)
+            load_strictly(self.net, read_state(file), f"{file} doesn't fit {self.name}")
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         prepare(self.net)
 
     def examples(self, audio: Tensor) -> Tensor:
-        """Log mel [B, W, N, 64] of as many whole windows as fit, of all of a shorter clip."""
+        """Cut audio [B, T] to log mel [B, W, N, 64] of clips, or of all of a short one."""
         if self.clip and audio.shape[-1] > self.clip:
             audio = audio.unfold(-1, self.clip, self.clip)
         else:
@@ -159,3 +163,7 @@ class PANN(Embedding):
 
     def embed(self, examples: Tensor) -> Tensor:
         return self.net.embed(examples)
+
+    def whole_clips(self) -> "PANN":
+        """Return the embedding of whole files, as frechet_audio_distance takes them."""
+        return PANN(self.sample_rate, net=self.net, clip_seconds=None)

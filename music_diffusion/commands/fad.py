@@ -1,120 +1,168 @@
-"""`cli.py fad`: folders of music against each other."""
+"""`fad`: two sets of music compared, from Python or the command line."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
+from jsonargparse import ActionYesNo, ArgumentParser
 
-from metrics.embedding_set import SUFFIX, Vectors, saved_path
-from metrics.fad import (
-    DEFAULT,
-    LIBRARY,
-    compare,
-    create,
-    find_source,
-    library_score,
-    rank_files,
-    table,
-    vectors_of,
-)
+from audio import files as audio
+from foundation.errors import MissingFileError, UserError
+from metrics.embed_files import embed_files
+from metrics.embedding import Embedding
+from metrics.embedding_names import DEFAULT, SPELLINGS, EmbeddingChoice, make_embedding
+from metrics.embedding_set import SUFFIX, EmbeddingSet, saved_path
+from metrics.fad import LIBRARY, Score, compare, library_score, rank_files
+from metrics.pann import PANN
+
+log = logging.getLogger(__name__)
+SAVED = (".npy", SUFFIX)
 
 
 def fad(
-    reference: str,
-    generated: str,
-    embedding: str | None = None,
-    path: str | None = None,
+    reference: str | Path,
+    generated: str | Path,
+    embedding: EmbeddingChoice | None = None,
     per_file: bool = False,
-    compat: str | None = None,
+    compat: Literal["frechet_audio_distance"] | None = None,
     save_reference: str | None = None,
     save_generated: str | None = None,
     device: str = "auto",
     batch_size: int = 64,
     num_workers: int = 2,
     seed: int = 0,
-) -> None:
-    """Measure how far generated music is from a reference; print a table, then one line of JSON.
+) -> Score:
+    """Measure how far generated music is from a reference, by Frechet and kernel audio distance.
 
     Either side is a folder, an audio file, vectors saved earlier (a name or a .safetensors file),
-    or a .npy that frechet_audio_distance saved. Vectors are kept by content, so a folder is
-    embedded once.
+    or a .npy that frechet_audio_distance saved. Vectors are cached by content, so a folder is
+    embedded once. Two saved sides need no embedding.
 
     Args:
         reference: the music to compare with
         generated: the music to judge
-        embedding: musicnn (the default), vggish, pann_8k, pann_16k, pann_32k, clap, encodec,
-            or logmel, a spectral distance that needs no weights
-        path: the embedding's file of weights; the default is where download_ckpts.py puts it
-        per_file: list the generated files too, the farthest from the reference first
-        compat: frechet_audio_distance adds the figure that library would print (vggish, pann)
-        save_reference: keep the reference's vectors under this name, or in this .safetensors file
+        embedding: a class, such as VGGish, PANN (--embedding.sample_rate 16000), mylab.MyEmbedding,
+            or one of musicnn (the default), vggish, pann_8k, pann_16k, pann_32k, clap, encodec and
+            logmel, a spectral distance that needs no weights
+        per_file: score each generated file alone, too, the farthest from the reference first
+        compat: add the figure that this library would print (vggish, pann)
+        save_reference: save the reference's vectors under this name, or to this .safetensors file
         save_generated: the same for the generated side
         device: auto, cpu, or a device of this machine
         batch_size: examples embedded at once
         num_workers: threads that read files
-        seed: which vectors the extrapolation deals into which part
+        seed: decides which vectors the extrapolation puts into which part
+
+    Raises:
+        UserError: for sides that aren't there, hold too little or can't be compared
     """
-    if compat not in (None, LIBRARY):
-        raise ValueError(f"compat knows {LIBRARY} only, got {compat!r}")
-    name = embedding or embedding_of(reference) or DEFAULT
-    if compat and not name.startswith(("vggish", "pann")):
-        raise ValueError(f"compat needs --embedding vggish or pann_16k, got {name}")
     if batch_size < 1 or num_workers < 1:
-        raise ValueError("batch_size and num_workers must be at least 1")
+        raise UserError("batch_size and num_workers must be at least 1")
     where = find_device(device)
-    for source in (reference, generated):
-        find_source(source)  # both, before hours may pass with the first
-    model = create(name, path, whole_clips=compat is not None)
-    sides = [
-        vectors_of(source, model, where, batch_size, num_workers)
-        for source in (reference, generated)
-    ]
+    sources = [find_source(side) for side in (reference, generated)]  # before hours may pass
+    model = None
+    if embedding is not None or any(source.suffix not in SAVED for source in sources):
+        model = make_embedding(embedding or embedding_of(sources))
+    if compat and model and not model.name.startswith(("vggish", "pann")):
+        raise UserError(f"compat needs --embedding vggish or pann_16k, got {model.name}")
+    if compat and isinstance(model, PANN):
+        model = model.whole_clips()
+    sides = [embed_source(source, model, where, batch_size, num_workers) for source in sources]
     for side, place in zip(sides, (save_reference, save_generated), strict=True):
         if place:
             side.save(saved_path(place))
-            print(f"saved as {saved_path(place)}")
-    score = compare(*sides, seed)
+            log.info("vectors saved as %s", saved_path(place))
+    score = compare(sides[0], sides[1], seed)
     if compat:
-        score = replace(score, library_score=library_score(*sides))
-    print(table(score))
-    result = score.as_dict()
-    if per_file:
-        rows = rank_files(*sides)
-        result["files"] = [
-            {"file": file, "score": value, "vectors": count} for file, value, count in rows
-        ]
-        print("\n  distance  vectors  file, farthest first")
-        print("\n".join(f"{value:10.4f}  {count:7d}  {file}" for file, value, count in rows))
-    print(json.dumps(result))
+        score = replace(score, library_score=library_score(sides[0], sides[1]))
+    return replace(score, files=rank_files(sides[0], sides[1])) if per_file else score
 
 
-def embedding_of(source: str) -> str | None:
-    """Name the embedding of saved vectors."""
-    saved = Path(source).expanduser()
-    if not saved.exists() and "/" not in source and not source.startswith("."):
-        saved = saved_path(source)
-    if saved.suffix != SUFFIX or not saved.is_file():
-        return None
-    return Vectors.load(saved).about["embedding"]
+def add_options(parser: ArgumentParser) -> None:
+    """Add `fad`'s arguments; --per_file stands alone or before true or false."""
+    parser.add_function_arguments(fad, skip={"per_file"}, as_positional=True)
+    parser.add_argument(
+        "--per_file",
+        action=ActionYesNo,
+        nargs="?",
+        default=False,
+        help="score each generated file alone, too, the farthest from the reference first",
+    )
+
+
+def find_source(source: str | Path) -> Path:
+    """Return the path of a side: a folder, an audio file, or saved vectors by path or name."""
+    path = Path(source).expanduser()
+    if path.suffix not in SAVED and path.exists():
+        audio.find(path)
+        return path
+    if path.suffix not in SAVED:
+        if "/" in str(source) or str(source).startswith("."):
+            raise MissingFileError(f"no such folder or file: {source}")
+        path = saved_path(str(source))
+    if not path.is_file():
+        raise MissingFileError(f"no folder, file or saved vectors called {source}")
+    return path
+
+
+def embedding_of(sources: list[Path]) -> str:
+    """Return the short spelling of the embedding that saved vectors are of; else the default."""
+    saved = [EmbeddingSet.load(source) for source in sources if source.suffix == SUFFIX]
+    name = saved[0].about["embedding"] if saved else DEFAULT
+    if name not in SPELLINGS:  # a file names no class to import
+        raise UserError(f"the saved vectors are of {name}: give its class with --embedding")
+    return name
+
+
+def embed_source(
+    source: Path, model: Embedding | None, device: torch.device, batch_size: int, num_workers: int
+) -> EmbeddingSet:
+    """Read the saved vectors of a side, or embed its files."""
+    if source.suffix in SAVED:
+        return EmbeddingSet.load(source, model and model.dim)
+    assert model is not None
+    return embed_files(audio.find(source), model, device, batch_size, num_workers)
 
 
 def find_device(name: str) -> torch.device:
-    """Find a device that works here; ValueError if there is none of that name."""
+    """Return the device of a name; UserError if it can't be used here."""
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split(". ")[0]
-        raise ValueError(f"device {name!r} can't be used on this machine: {reason}") from error
+        raise UserError(f"device {name!r} can't be used on this machine: {reason}") from error
 
 
-def spell_out(args: list[str]) -> list[str]:
-    """Let --per_file (or --per-file) stand alone for --per_file true."""
-    spelled = []
-    for arg, after in zip(args, [*args[1:], ""], strict=True):
-        if arg in ("--per_file", "--per-file"):
-            arg = "--per_file" if after in ("true", "false") else "--per_file=true"
-        spelled.append(arg)
-    return spelled
+def print_score(score: Score) -> None:
+    """Print a table, then one line of JSON."""
+    print(table(score))
+    if score.files is not None:
+        print("\n  distance  vectors  file, farthest first")
+        for file in score.files:
+            print(f"{file.score:10.4f}  {file.vectors:7d}  {file.file}")
+    print(json.dumps(score.as_dict()))
+
+
+def table(score: Score) -> str:
+    """Lay a score out for reading."""
+    rows = [(score.measure, f"{score.score:.4f}")]
+    if score.extrapolated is not None:
+        margin = "" if score.margin is None else f" ± {score.margin:.4f} (95 %)"
+        rows.append(("extrapolated to infinite size", f"{score.extrapolated:.4f}{margin}"))
+    rows.append(("kernel audio distance", f"{score.kad:.4f}"))
+    if score.library_score is not None:
+        rows.append((f"as {LIBRARY} counts", f"{score.library_score:.7g}"))
+    rows += [
+        ("reference", f"{score.reference_vectors} vectors of {score.reference_files} files"),
+        ("generated", f"{score.generated_vectors} vectors of {score.generated_files} files"),
+        ("embedding", f"{score.embedding} {score.fingerprint}, {score.dim} numbers"),
+        ("front-end", score.settings),
+    ]
+    rows += [("note", note) for note in score.notes]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

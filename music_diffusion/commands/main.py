@@ -89,9 +89,11 @@ def run(command: str, args: list[str]) -> None:
 
         return sys.exit(quickstart())
     if command == "fad":
-        from music_diffusion.commands.fad import fad, spell_out
+        from music_diffusion.commands.fad import add_options, fad, print_score
 
-        return run_function("fad", fad, spell_out(args[1:]))
+        parser = option_parser("fad")
+        add_options(parser)
+        return print_score(fad(**parsed(parser, args[1:])))
     run_function(command, {"encode": encode, "export": export}[command], args[1:])
 
 

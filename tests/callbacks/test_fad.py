@@ -1,17 +1,22 @@
 """Scores while a model trains."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from audio import files as audio
 from callbacks.ema import EMA
-from callbacks.fad import FAD
-from callbacks.reference_clips import passages, validation_files
+from callbacks.fad import FAD, make_or_replace
+from callbacks.reference_clips import spread_segments, validation_files
+from foundation.errors import UserError
+from metrics.logmel import LogMel
+from metrics.vggish import VGGish
 from tests.callbacks.toy import Toy, fit
 
 SHORT = {"embedding": "logmel", "num_clips": 4, "seconds": 2.5}
@@ -108,12 +113,30 @@ def test_missing_weights_mean_a_spectral_distance(tmp_path, music, caplog, monke
     assert "download_ckpts.py musicnn" in caplog.text and "spectral distance" in caplog.text
 
 
+def test_missing_weights_at_a_path_that_was_given_are_a_mistake(tmp_path):
+    callback = FAD(embedding=partial(VGGish, tmp_path / "nowhere.pth"))
+    with pytest.raises(UserError, match="no weights at .*nowhere.pth"):
+        fit(tmp_path / "run", [callback], 5, Noise())
+
+
+@pytest.mark.parametrize("name", ["logmel", "LogMel", "metrics.logmel.LogMel"])
+def test_yaml_names_the_embedding(name):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(FAD, "fad")
+    options = parser.instantiate(parser.parse_object({"fad": {"embedding": name}}))
+    assert isinstance(make_or_replace(options.fad.embedding), LogMel)
+    settings = {"class_path": "VGGish", "init_args": {"path": None}}
+    options = parser.instantiate(parser.parse_object({"fad": {"embedding": settings}}))
+    assert callable(options.fad.embedding)
+
+
 def test_without_a_folder_real_music_is_the_reference(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     callback = FAD(**SHORT)
     fit(tmp_path, [callback], 9, Noise())
     assert "after the model's codec" in caplog.text
     assert len(callback.history) == 2
+    assert not any(name.endswith("_floor") for row in callback.history for name in row)
 
 
 def test_every_n_steps_thins_and_resuming_goes_on(tmp_path, music):
@@ -144,14 +167,14 @@ def test_validation_tracks_are_found(music, tmp_path):
     assert validation_files(SimpleNamespace(datamodule=None)) == []
 
 
-def test_passages_are_spread_over_all_files_and_stay_inside(tmp_path):
+def test_spread_segments_are_spread_over_all_files_and_stay_inside(tmp_path):
     for number, length in enumerate((100, 900, 30)):
         audio.write(tmp_path / f"{number}.wav", torch.full((2, length), number / 10), 8000, "FLOAT")
-    found = list(passages(audio.find(tmp_path), 8000, 50, 10, range(10)))
+    found = list(spread_segments(audio.find(tmp_path), 8000, 50, 10, range(10)))
     assert [part.shape for part in found] == [(1, 50)] * 10
     levels = [round(part.mean().item(), 2) for part in found]
     assert levels == [0.0] + [0.1] * 9
-    (last,) = passages(audio.find(tmp_path), 8000, 50, 40, [39])
+    (last,) = spread_segments(audio.find(tmp_path), 8000, 50, 40, [39])
     assert last.shape == (1, 30) and last.mean().item() == pytest.approx(0.2)
 
 
@@ -190,7 +213,7 @@ def test_short_clips_are_looped(tmp_path, music, caplog):
     caplog.set_level(logging.INFO)
     callback = FAD(reference=music, embedding="logmel", num_clips=4, seconds=0.4)
     fit(tmp_path, [callback], 9, Noise())
-    assert len(callback.history) == 2 and caplog.text.count("are looped") == 1
+    assert len(callback.history) == 2 and caplog.text.count("are repeated") == 1
 
 
 class Broken(Noise):

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from audio.resample import resample
-from metrics.fad import create
 from metrics.frechet import Gaussian, frechet
 from metrics.mel import htk_filters
 from metrics.pann import PANN, Cnn14
@@ -54,7 +53,7 @@ def gaussian(case: Case, side: str) -> Gaussian:
 @torch.no_grad()
 def check_vggish(golden: Golden) -> Rows:
     state = golden.case("network").fill(network()).state_dict()
-    model: VGGish = through_file(state, partial(create, "vggish"))
+    model: VGGish = through_file(state, VGGish)
     for case in golden.cases.values():
         if "matrix" in case.outputs:
             filters = htk_filters(model.sample_rate, FFT, 64, 125.0, 7500.0)
@@ -83,8 +82,8 @@ def vggish_results(model: VGGish, case: Case) -> dict[str, Tensor]:
 def check_pann(golden: Golden) -> Rows:
     home = golden.case("network")
     net = home.fill(Cnn14(**home.config)).eval()
-    name = f"pann_{home.config['sample_rate'] // 1000}k"
-    model: PANN = through_file({"model": net.state_dict(), "iteration": 0}, partial(create, name))
+    content = {"model": net.state_dict(), "iteration": 0}
+    model: PANN = through_file(content, partial(PANN, home.config["sample_rate"]))
     net = model.net
     pooled = []
     for case in golden.cases.values():
@@ -93,7 +92,11 @@ def check_pann(golden: Golden) -> Rows:
         audio = case.input("x")[None, None]
         mel, vector = model.prepare(audio, model.sample_rate), model(audio)
         pooled.append(vector[0])
-        results = {"logmel": mel, "embedding": vector, "clipwise_output": net.classify(vector)}
+        results = {
+            "logmel": mel,
+            "embedding": vector,
+            "clipwise_output": net.fc_audioset(vector).sigmoid(),
+        }
         for name, value in results.items():
             yield case.name, name, case.compare(name, value)
     together = torch.cat(pooled)  # as the package joins clips: one long sequence of numbers

@@ -12,15 +12,17 @@ import pytest
 import torch
 
 from audio.resample import resample
+from foundation.errors import MissingFileError, UserError
 from foundation.weights import read_state
 from metrics import library
 from metrics.embedding import CHECKPOINTS, Embedding, levelled
-from metrics.fad import create
+from metrics.embedding_names import make_embedding
 from metrics.logmel import LogMel
 from metrics.mel import slaney_filters
 from metrics.musicnn import FILE, Musicnn, Network
 from metrics.musicnn_convert import FLOAT32, FOLDER, MAGIC, convert, rename
 from metrics.pann import PANN, Cnn14, Fourier
+from metrics.vggish import VGGish
 
 
 class Tiny(Cnn14):
@@ -118,11 +120,32 @@ def test_wrong_audio_is_refused(audio):
 def test_missing_weights_name_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, entry in (("musicnn",) * 2, ("vggish",) * 2, ("pann_16k", "pann-16k")):
-        with pytest.raises(FileNotFoundError, match=f"python download_ckpts.py {entry}"):
-            create(name)
-    with pytest.raises(ValueError, match="pip install"):
+        with pytest.raises(MissingFileError, match=f"python download_ckpts.py {entry}"):
+            make_embedding(name)
+    with pytest.raises(UserError, match="pip install"):
         monkeypatch.setitem(sys.modules, "frechet_audio_distance", None)
-        create("clap")
+        make_embedding("clap")
+
+
+def test_an_embedding_is_an_object_a_class_or_a_name(tmp_path, monkeypatch):
+    (tmp_path / "ownlab.py").write_text(
+        "from metrics.logmel import LogMel\n\n\nclass Mine(LogMel):\n    name = 'mine'\n\n\n"
+        "def number():\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = LogMel()
+    assert make_embedding(model) is model
+    for choice in (LogMel, "logmel", "metrics.logmel.LogMel"):
+        assert type(make_embedding(choice)) is LogMel
+    assert make_embedding("ownlab.Mine").name == "mine"
+    for choice, words in (
+        ("mfcc", "unknown embedding 'mfcc': there are musicnn"),
+        ("ownlab.Other", "ownlab.py has no Other"),
+        ("nolab.Mine", f"no module nolab in .*{tmp_path}"),
+        ("ownlab.number", "int is no metrics.embedding.Embedding"),
+    ):
+        with pytest.raises(UserError, match=words):
+            make_embedding(choice)
 
 
 def test_published_pickles_load_and_others_are_refused(tmp_path):
@@ -136,7 +159,7 @@ def test_published_pickles_load_and_others_are_refused(tmp_path):
             read_state(tmp_path / name)
     torch.save(weights, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="doesn't fit.*1 unknown"):
-        create("vggish", str(tmp_path / "other.pth"))
+        VGGish(tmp_path / "other.pth")
 
 
 def varint(value: int) -> bytes:
@@ -215,7 +238,7 @@ def test_the_library_is_adapted(monkeypatch):
     module = SimpleNamespace(FrechetAudioDistance=Fake)
     monkeypatch.setitem(sys.modules, "frechet_audio_distance", module)
     monkeypatch.setattr(library, "version", lambda name: "0.3.4")
-    model = create("encodec")
+    model = make_embedding("encodec")
     clips = torch.cat((torch.ones(1, 1, 48000), torch.zeros(1, 1, 48000)))
     assert model(clips).mean(dim=1).tolist() == [1, 1, 1, 0, 0, 0]
 

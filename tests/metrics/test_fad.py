@@ -9,8 +9,8 @@ import torch
 
 from audio import files as audio
 from foundation.files import cache_folder
-from metrics.embed_files import collect
-from metrics.embedding_set import Vectors
+from metrics.embed_files import embed_files
+from metrics.embedding_set import EmbeddingSet
 from metrics.fad import compare, library_score, rank_files
 from metrics.frechet import Gaussian, frechet
 from metrics.logmel import LogMel
@@ -45,9 +45,9 @@ def run(*args: str, capsys) -> tuple[int, dict, str]:
     return status, json.loads(last) if last.startswith("{") else {}, out + err
 
 
-def toy(values: torch.Tensor, counts: list[int], **about: str) -> Vectors:
+def toy(values: torch.Tensor, counts: list[int], **about: str) -> EmbeddingSet:
     names = [f"{number}.wav" for number in range(len(counts))]
-    return Vectors(values.float(), names, counts, ABOUT | about)
+    return EmbeddingSet(values.float(), names, counts, ABOUT | about)
 
 
 def test_the_command_prints_a_table_and_json(folders, capsys):
@@ -59,16 +59,17 @@ def test_the_command_prints_a_table_and_json(folders, capsys):
     status, same, _ = run(folders[0], folders[0], "--embedding", "logmel", capsys=capsys)
     assert abs(same["score"]) < 1e-6 < result["score"]
     assert result["kad"] > same["kad"]
+    assert same["extrapolated"] is None and "reference's own" in str(same["notes"])
     assert result["margin"] > 0
     assert "kaiser_best" in result["settings"] and "level -20 dB" in result["settings"]
 
 
 def test_batches_and_the_cache_change_nothing(folders, monkeypatch):
     files, model = audio.find(folders[0]), LogMel()
-    first = collect(files, model, CPU, batch_size=1, num_workers=1, progress=False)
+    first = embed_files(files, model, CPU, batch_size=1, num_workers=1, progress=False)
     for path in cache_folder().rglob("*.npz"):
         path.unlink()
-    second = collect(files, model, CPU, batch_size=64, num_workers=3, progress=False)
+    second = embed_files(files, model, CPU, batch_size=64, num_workers=3, progress=False)
     torch.testing.assert_close(first.values, second.values)
     assert first.counts == second.counts and first.files == [str(file) for file in files]
 
@@ -76,7 +77,7 @@ def test_batches_and_the_cache_change_nothing(folders, monkeypatch):
         raise AssertionError("embedded again")
 
     monkeypatch.setattr(model, "embed", refuse)
-    third = collect(files, model, CPU, progress=False)
+    third = embed_files(files, model, CPU, progress=False)
     assert torch.equal(second.values, third.values)
 
 
@@ -84,7 +85,7 @@ def test_embedding_leaves_the_number_of_threads_as_it_was(folders):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        collect(audio.find(folders[0]), LogMel(), CPU, progress=False)
+        embed_files(audio.find(folders[0]), LogMel(), CPU, progress=False)
         with ThreadPoolExecutor() as pool:
             assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == 3
     finally:
@@ -93,17 +94,49 @@ def test_embedding_leaves_the_number_of_threads_as_it_was(folders):
 
 def test_a_changed_file_and_a_broken_cache_are_embedded_again(folders, caplog):
     files, model = audio.find(folders[0]), LogMel()
-    first = collect(files, model, CPU, progress=False)
+    first = embed_files(files, model, CPU, progress=False)
     stored = sorted(cache_folder().rglob("*.npz"))
     assert len(stored) == 10
     stored[0].write_bytes(stored[0].read_bytes()[:100])
     np.savez(stored[1], vectors=np.full((2, 128), np.nan), level=0.0)
-    again = collect(files, model, CPU, progress=False)
+    again = embed_files(files, model, CPU, progress=False)
     assert torch.equal(first.values, again.values)
-    assert caplog.text.count("broken and made again") == 2
+    assert caplog.text.count("damaged and computed again") == 2
     audio.write(files[0], torch.randn(1, 40000) / 9, 16000)
-    changed = collect(files, model, CPU, progress=False)
+    changed = embed_files(files, model, CPU, progress=False)
     assert not torch.equal(first.values[:1], changed.values[:1])
+
+
+def test_embeddings_are_named_by_class(folders, tmp_path, monkeypatch, capsys):
+    """The project's and a user's own, with the options of their constructors."""
+    (tmp_path / "fadlab.py").write_text(
+        "from metrics.logmel import LogMel\n\n\nclass Mine(LogMel):\n"
+        "    name = 'mine'\n\n    def __init__(self, level: float = -10.0):\n"
+        "        super().__init__()\n        self.level = level\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("LogMel", "metrics.logmel.LogMel"):
+        status, result, _ = run(*folders, "--embedding", name, capsys=capsys)
+        assert status == 0 and result["embedding"] == "logmel"
+    options = ("--embedding", "fadlab.Mine", "--embedding.level", "-30", "--save_reference", "own")
+    status, result, _ = run(*folders, *options, capsys=capsys)
+    assert status == 0 and result["embedding"] == "mine" and "level -30 dB" in result["settings"]
+    status, _, text = run("own", folders[1], capsys=capsys)
+    assert status == 2 and "saved vectors are of mine: give its class with --embedding" in text
+    options = ("--embedding", "PANN", "--embedding.sample_rate", "8000", "--embedding.path", "no")
+    status, _, text = run(*folders, *options, capsys=capsys)
+    assert status == 2 and "no weights at no" in text
+
+
+def test_saved_vectors_need_no_embedding(tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    for name, shape in (("a", (40, 5)), ("b", (50, 5)), ("row_a", 60), ("row_b", 70)):
+        np.save(tmp_path / f"{name}.npy", draw.normal(size=shape))
+    for sides, dim in ((("a.npy", "b.npy"), 5), (("row_a.npy", "row_b.npy"), 1)):
+        paths = [str(tmp_path / side) for side in sides]
+        status, result, _ = run(*paths, "--compat", "frechet_audio_distance", capsys=capsys)
+        assert status == 0 and result["embedding"] == "unknown" and result["dim"] == dim
+        assert result["library_score"] == result["score"]
 
 
 def test_vectors_are_saved_named_and_given_again(folders, tmp_path, capsys):
@@ -120,7 +153,7 @@ def test_vectors_are_saved_named_and_given_again(folders, tmp_path, capsys):
 
 def test_files_are_ranked_with_a_bare_flag(folders, capsys):
     white, brown = folders
-    for flag in (["--per_file"], ["--per-file"], ["--per_file", "true"]):
+    for flag in (["--per_file"], ["--per_file", "true"]):
         status, result, text = run(white, brown, "--embedding", "logmel", *flag, capsys=capsys)
         assert status == 0 and len(result["files"]) == 10 and "farthest first" in text
     scores = [row["score"] for row in result["files"]]
@@ -132,10 +165,12 @@ def test_embeddings_of_the_library_are_read(tmp_path, folders, capsys):
     rows = str(tmp_path / "rows.npy")
     status, result, _ = run(rows, folders[1], "--embedding", "logmel", capsys=capsys)
     assert status == 0 and result["reference_vectors"] == 40
-    flat = Vectors.load_npy(tmp_path / "rows.npy", ABOUT, 128)
+    flat = EmbeddingSet.load(tmp_path / "rows.npy", 128)
     np.save(tmp_path / "row.npy", flat.values.reshape(-1).numpy())
-    assert torch.equal(Vectors.load_npy(tmp_path / "row.npy", ABOUT, 128).values, flat.values)
-    status, _, text = run(rows, rows, "--embedding", "musicnn", "--path", rows, capsys=capsys)
+    assert torch.equal(EmbeddingSet.load(tmp_path / "row.npy", 128).values, flat.values)
+    status, _, text = run(
+        rows, rows, "--embedding", "Musicnn", "--embedding.path", rows, capsys=capsys
+    )
     assert status == 2
 
 
@@ -160,7 +195,7 @@ def test_mistakes_are_one_line(tmp_path, folders, capsys):
     for options, words in (
         (["--embedding", "mfcc"], "unknown embedding 'mfcc'"),
         (["--embedding", "logmel", "--compat", "frechet_audio_distance"], "compat needs"),
-        (["--compat", "fadtk"], "compat knows frechet_audio_distance only"),
+        (["--compat", "fadtk"], "frechet_audio_distance"),
         (["--embedding", "logmel", "--batch_size", "0"], "at least 1"),
     ):
         status, _, text = run(white, brown, *options, capsys=capsys)
@@ -170,7 +205,7 @@ def test_mistakes_are_one_line(tmp_path, folders, capsys):
 def test_what_is_left_out_is_noted(tmp_path, folders):
     audio.write(tmp_path / "white/silent.wav", torch.zeros(1, 40000), 16000)
     audio.write(tmp_path / "white/short.wav", torch.rand(1, 800) / 2, 16000)
-    notes = collect(audio.find(folders[0]), LogMel(), CPU, progress=False).notes
+    notes = embed_files(audio.find(folders[0]), LogMel(), CPU, progress=False).notes
     assert any("short.wav is shorter" in note for note in notes)
     assert any("1 of 11 files are silent" in note for note in notes)
 
@@ -200,6 +235,6 @@ def test_a_single_vector_is_ranked_by_its_place():
     reference = toy(values, [50])
     near, far = values.mean(dim=0), values.mean(dim=0) + 9
     ranked = rank_files(reference, toy(torch.stack((near, far)), [1, 1]))
-    assert [row[0] for row in ranked] == ["1.wav", "0.wav"]
+    assert [row.file for row in ranked] == ["1.wav", "0.wav"]
     total = reference.gaussian.total_variance
-    assert ranked[0][1] == pytest.approx(162 + total, rel=1e-4)
+    assert ranked[0].score == pytest.approx(162 + total, rel=1e-4)

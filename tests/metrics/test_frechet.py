@@ -16,23 +16,6 @@ def normal(count: int, dim: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, dim, generator=generator, dtype=torch.float64) @ mixing
 
 
-@pytest.mark.parametrize("counts", [(3, 4), (4, 30), (30, 40), (1, 5), (1, 1)])
-def test_merged_statistics_are_those_of_all_vectors(counts):
-    vectors = normal(sum(counts), 8) + 100
-    parts = [Gaussian.of(part) for part in vectors.split(list(counts))]
-    merged, whole = parts[0].merge(parts[1]), Gaussian.of(vectors)
-    assert merged.count == whole.count
-    torch.testing.assert_close(merged.mean, whole.mean)
-    torch.testing.assert_close(merged.covariance, whole.covariance)
-    torch.testing.assert_close(frechet(merged, whole), 0.0, atol=1e-9, rtol=0)
-
-
-def test_merging_is_the_same_in_any_order():
-    a, b, c = (Gaussian.of(normal(n, 6, n)) for n in (3, 9, 20))
-    left, right = a.merge(b).merge(c), c.merge(a.merge(b))
-    torch.testing.assert_close(left.covariance, right.covariance)
-
-
 def test_covariances_that_commute_have_a_closed_form():
     a, b = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([16.0, 4.0, 0.0])
     first = Gaussian.known(torch.zeros(3), a.diag(), 10)

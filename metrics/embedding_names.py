@@ -1,0 +1,66 @@
+"""Embeddings by their names: short spellings, class paths, and what makes one."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+
+from foundation.errors import UserError
+from metrics.embedding import Embedding
+from metrics.library import LibraryEmbedding
+from metrics.logmel import LogMel
+from metrics.musicnn import Musicnn
+from metrics.pann import PANN
+from metrics.vggish import VGGish
+
+DEFAULT = "musicnn"
+# Short spellings for the command line and YAML; any other embedding is named by its class.
+SPELLINGS: dict[str, Callable[[], Embedding]] = {
+    "musicnn": Musicnn,
+    "vggish": VGGish,
+    "pann_8k": partial(PANN, 8000),
+    "pann_16k": partial(PANN, 16000),
+    "pann_32k": partial(PANN, 32000),
+    "logmel": LogMel,
+    "clap": partial(LibraryEmbedding, "clap"),
+    "encodec": partial(LibraryEmbedding, "encodec"),
+}
+# A callable first: jsonargparse then makes the class named in YAML when it is needed, not before.
+EmbeddingChoice = Callable[[], Embedding] | Embedding | str
+
+
+def make_embedding(choice: EmbeddingChoice) -> Embedding:
+    """Return the embedding, made where `choice` is a class, a function, a name or a class path.
+
+    Raises:
+        UserError: for a name that isn't known and for a class path that can't be found
+        MissingFileError: where its weights aren't there
+    """
+    if isinstance(choice, Embedding):
+        return choice
+    made = (find_class(choice) if isinstance(choice, str) else choice)()
+    if not isinstance(made, Embedding):
+        raise UserError(f"{type(made).__name__} is no metrics.embedding.Embedding")
+    return made
+
+
+def find_class(name: str) -> Callable[[], Embedding]:
+    """Find what makes an embedding by its short spelling or its class path."""
+    if name in SPELLINGS:
+        return SPELLINGS[name]
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise UserError(
+            f"unknown embedding {name!r}: there are {', '.join(SPELLINGS)}, and classes by their "
+            "class path, such as mylab.MyEmbedding"
+        )
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in (module, module.partition(".")[0]):
+            raise  # a package that the module itself needs
+        places = ", ".join(path or "." for path in sys.path)
+        raise UserError(f"no embedding {name}: no module {error.name} in {places}") from error
+    if not hasattr(found, attribute):
+        raise UserError(f"no embedding {name}: {found.__file__} has no {attribute}")
+    return getattr(found, attribute)
