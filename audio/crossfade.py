@@ -5,20 +5,24 @@ import math
 import torch
 from torch import Tensor
 
+from foundation.errors import UserError
+
 STYLES = ("linear", "constant-power")
 
 
 def check(style: str) -> None:
+    """Raise UserError for a style that doesn't exist."""
     if style not in STYLES:
-        raise ValueError(f"the crossfade style must be {' or '.join(STYLES)}, got {style!r}")
+        raise UserError(f"the crossfade style must be {' or '.join(STYLES)}, got {style!r}")
 
 
 def weights(
     num_samples: int, style: str, device: torch.device | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Fade-in and fade-out weights [N]; linear ones add up to 1, of constant power their squares.
+    """Return fade-in and fade-out weights [N], on `device`.
 
-    Linear suits windows that sound the same in the overlap, constant power those that differ.
+    Linear weights add up to 1, for windows that are alike in the overlap; the squares of the
+    constant-power weights do, for windows that differ.
     """
     check(style)
     w = torch.linspace(0, 1, num_samples, device=device)
@@ -28,6 +32,6 @@ def weights(
 
 
 def crossfade(old: Tensor, new: Tensor, style: str) -> Tensor:
-    """Pass from old [..., N] to new [..., N]."""
+    """Fade from old [..., N] to new [..., N]."""
     fade_in, fade_out = weights(new.shape[-1], style, new.device)
     return fade_in * new + fade_out * old

@@ -1,30 +1,34 @@
-"""Audio files: find, probe, read and write. The only file here that touches them."""
+"""Audio files: find, probe, read and write."""
 
 import errno
 import os
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
-from math import ceil, gcd
+from math import ceil
 from pathlib import Path
 
 import soundfile
 import torch
 from torch import Tensor
-from torchaudio.transforms import Resample
+
+from audio.resample import ratio, sinc_resampler
+from foundation.errors import MissingFileError, UserError
+from foundation.files import replacing
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
-MP3_WARM_UP = 8 * 1152  # frames decoded and dropped: an mp3 frame leans on those before it
-OGG_LAST_PAGE = 2**18  # a seek into the last Vorbis page (at most this long) lands beside its goal
+MP3_WARM_UP = 8 * 1152  # frames decoded and dropped: an mp3 frame depends on earlier ones
+OGG_LAST_PAGE = 2**18  # frames; a seek into the last Vorbis page, at most this long, is not exact
 
 
-class AudioError(ValueError):
-    """A file that can't be read as audio; the message names it and says why."""
+class AudioError(UserError):
+    """A file can't be read as audio; the message names it and the reason."""
 
 
 @dataclass(frozen=True)
 class Info:
+    """The header of an audio file; `num_samples` is at its own `sample_rate`, in Hz."""
+
     path: Path
     sample_rate: int
     channels: int
@@ -36,18 +40,21 @@ class Info:
 
 
 def find(folder: str | Path) -> list[Path]:
-    """List the audio files under a folder, sorted, without hidden ones; a file lists itself."""
+    """List the audio files under a folder, sorted, without hidden ones; of a file, itself.
+
+    UserError where there are none, MissingFileError where there is no such folder or file.
+    """
     root = Path(folder).expanduser()
     wanted = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
     if root.is_file():
         if root.suffix.lower() not in AUDIO_SUFFIXES:
-            raise ValueError(f"{root} is not an audio file {wanted}")
+            raise UserError(f"{root} is not an audio file {wanted}")
         return [root]
     if not root.is_dir():
-        raise FileNotFoundError(f"no such folder or audio file: {root}")
+        raise MissingFileError(f"no such folder or audio file: {root}")
     files = sorted(path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
-        raise ValueError(f"no audio files in {root} {wanted}")
+        raise UserError(f"no audio files in {root} {wanted}")
     return files
 
 
@@ -65,7 +72,7 @@ def _walk(root: Path) -> list[Path]:
 
 
 def probe(path: str | Path) -> Info:
-    """Read a file's header; AudioError names a broken file and the reason."""
+    """Read a file's header; AudioError for a broken file, MissingFileError if there is none."""
     path = Path(path)
     with _open(path) as file:
         return Info(path, file.samplerate, file.channels, file.frames)
@@ -81,12 +88,12 @@ def check(path: str | Path) -> Info:
 def _open(path: Path) -> soundfile.SoundFile:
     if not path.is_file():
         kind = "it is a folder" if path.is_dir() else "there is none"
-        raise FileNotFoundError(f"an audio file is needed at {path}: {kind}")
+        raise MissingFileError(f"an audio file is needed at {path}: {kind}")
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"{path} can't be read: {_reason(error)}") from error
-    if not 0 < file.frames < 2**40:  # libsndfile says 2**63 - 1 where it can't tell
+    if not 0 < file.frames < 2**40:  # libsndfile returns 2**63 - 1 for an unknown length
         file.close()
         raise AudioError(f"{path} can't be read: it holds no samples or no usable length")
     return file
@@ -94,7 +101,7 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 def _reason(error: Exception) -> str:
     reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    if reason.startswith("File does not exist"):  # said of a text file called .mp3 as well
+    if reason.startswith("File does not exist"):  # also its message for a text file named .mp3
         return "its content is no audio of a known format"
     return reason
 
@@ -108,18 +115,20 @@ def read(
 ) -> Tensor:
     """Read samples start to start + length, counted at `sample_rate`, to [C, T] float32.
 
-    Seeks, so the cost is that of the passage; a resampled passage equals that part of the
-    resampled file. Returns what exists: shorter than `length` at the file's end. Channels are
-    averaged to one, or one (or that average) is repeated.
+    Seeks, so the cost is that of the segment; a resampled segment equals that part of the resampled
+    file. Returns less than `length` at the file's end. To other `channels`, the file's channels are
+    averaged and the average is repeated.
+
+    Raises AudioError for a broken file, MissingFileError for none, UserError for a segment outside.
     """
     path = Path(path)
     if length is not None and length < 1:
-        raise ValueError(f"can't read {length} samples of {path}: the length must be at least 1")
+        raise UserError(f"can't read {length} samples of {path}: the length must be at least 1")
     with _open(path) as file:
         target = sample_rate or file.samplerate
         total = ceil(file.frames * target / file.samplerate)
         if not 0 <= start < total:
-            raise ValueError(f"start {start} lies outside {path}, which has {total} samples")
+            raise UserError(f"start {start} lies outside {path}, which has {total} samples")
         stop = total if length is None else min(start + length, total)
         if target == file.samplerate:
             samples = _mix(_frames(file, path, start, stop), channels)
@@ -157,58 +166,43 @@ def _mix(samples: Tensor, channels: int | None) -> Tensor:
 def _resampled(
     file: soundfile.SoundFile, path: Path, start: int, stop: int, rate: int, channels: int | None
 ) -> Tensor:
-    """Resample the passage with a margin, from a place where both rates share a sample."""
-    divisor = gcd(file.samplerate, rate)
-    old, new = file.samplerate // divisor, rate // divisor
-    if old * new > 10_000_000:  # the filter bank would need gigabytes
-        raise AudioError(f"{path}: no resampling from {file.samplerate} to {rate} Hz, odd rates")
+    """Resample samples start to stop with a margin, from where both rates share a sample."""
+    try:
+        old, new = ratio(file.samplerate, rate)
+    except UserError as error:
+        raise AudioError(f"{path}: {error}") from error
     margin = ceil(7 * max(1, old / new)) + MARGIN
     first = max(0, start // new - ceil(margin / old))  # in blocks of `old` in, `new` out
     last = min(file.frames, ceil(stop / new) * old + margin)
     samples = _mix(_frames(file, path, first * old, last), channels)
     if not samples.shape[-1]:
         return samples
-    return _resampler(old, new)(samples)[:, start - first * new : stop - first * new]
-
-
-@lru_cache(maxsize=16)
-def _resampler(old: int, new: int) -> Resample:
-    return Resample(old, new)
-
-
-def resample(samples: Tensor, old: int, new: int) -> Tensor:
-    """Resample audio [..., T] from one rate to another, on its device."""
-    if old == new:
-        return samples
-    divisor = gcd(old, new)
-    return _resampler(old // divisor, new // divisor).to(samples.device)(samples)
+    resampled = sinc_resampler(old, new, samples.device)(samples)
+    return resampled[:, start - first * new : stop - first * new]
 
 
 def write(path: str | Path, samples: Tensor, sample_rate: int, format: str = "PCM16") -> None:
-    """Write samples [C, T] as .wav or .flac beside the place, then rename.
+    """Write samples [C, T] as .wav or .flac, complete or not at all.
 
-    PCM16 clips to [-1, 1]; FLOAT (wav only) keeps every value.
+    PCM16 clips to [-1, 1]; FLOAT (wav only) keeps every value. Raises UserError for another name or
+    format and for samples that aren't finite, OSError where the file can't be written.
     """
     path = Path(path)
     container = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
     if container is None:
-        raise ValueError(f"can't write {path}: the name must end in .wav or .flac")
+        raise UserError(f"can't write {path}: the name must end in .wav or .flac")
     if format not in ("PCM16", "FLOAT") or (format == "FLOAT" and container == "FLAC"):
-        raise ValueError(f"can't write {path} as {format}: PCM16, or FLOAT for .wav")
+        raise UserError(f"can't write {path} as {format}: PCM16, or FLOAT for .wav")
     if samples.dim() != 2 or not samples.isfinite().all():
-        raise ValueError(f"audio must be finite [channels, samples], got {list(samples.shape)}")
+        raise UserError(f"audio must be finite [channels, samples], got {list(samples.shape)}")
     samples = samples.detach().float().cpu()
     if format == "PCM16":
         samples = (samples.clamp(-1, 1) * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    subtype = "PCM_16" if format == "PCM16" else "FLOAT"
     try:
-        subtype = "PCM_16" if format == "PCM16" else "FLOAT"
-        soundfile.write(temporary, samples.T.numpy(), sample_rate, subtype, format=container)
-        os.replace(temporary, path)
-    except soundfile.LibsndfileError as error:  # it says "System error" of any
+        with replacing(path) as temporary:
+            soundfile.write(temporary, samples.T.numpy(), sample_rate, subtype, format=container)
+    except soundfile.LibsndfileError as error:  # its message is always "System error"
         full = shutil.disk_usage(path.parent).free < samples.nbytes
         number = errno.ENOSPC if full else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,11 +12,18 @@ from codec.vqvae import Codebook
 
 
 class CodebookEMA(nn.Module):
-    """Running sums behind one codebook; all of them buffers, so that training resumes.
+    """Running sums of one codebook's vectors; all are buffers, so that training resumes.
 
-    `decay` is the weight of the past; a code whose running count falls below `revive_below` uses a
-    step is moved to a vector of the present batch.
+    Args:
+        codebook: whose codes move
+        decay: weight of the running sums against the present batch
+        revive_below: a code used less often than this a step is moved to a vector of the batch
     """
+
+    sums: Tensor
+    counts: Tensor
+    ready: Tensor
+    codebook: Codebook
 
     def __init__(self, codebook: Codebook, decay: float = 0.99, revive_below: float = 1.0):
         super().__init__()
@@ -28,7 +35,7 @@ class CodebookEMA(nn.Module):
 
     @torch.no_grad()
     def initialise(self, vectors: Tensor) -> None:
-        """Start from vectors [N, D] of the first batch; a codebook that was loaded stays."""
+        """Start from vectors [N, D] of the first batch, or from a codebook that was loaded."""
         if not self.codebook.k.any():
             self.codebook.k.copy_(self.draw(vectors))
         self.sums.copy_(self.codebook.k)
@@ -37,7 +44,10 @@ class CodebookEMA(nn.Module):
 
     @torch.no_grad()
     def update(self, vectors: Tensor, codes: Tensor) -> Tensor:
-        """Move codes towards the vectors [N, D] given to them [N]; return their counts [K]."""
+        """Move each code towards its vectors; return how many each has, [K].
+
+        `vectors` [N, D] were rounded to `codes` [N].
+        """
         sums = torch.zeros_like(self.sums).index_add_(0, codes, vectors.float())
         counts = torch.bincount(codes, minlength=len(self.counts)).to(self.counts)
         if dist.is_initialized():
@@ -55,7 +65,7 @@ class CodebookEMA(nn.Module):
         dead = self.counts < self.revive_below
         fresh = self.draw(vectors)[dead]
         self.codebook.k[dead] = fresh
-        # The sums start over beside the new vector, or the old place would pull it back
+        # The sums start again at the new vector, or the old ones would pull it back
         self.sums[dead] = fresh * self.revive_below
         self.counts[dead] = self.revive_below
         return int(dead.sum())
@@ -64,7 +74,7 @@ class CodebookEMA(nn.Module):
         """Draw one of the vectors [N, D] for each code, the same on every process."""
         picks = torch.randint(len(vectors), (len(self.counts),), device=vectors.device)
         drawn = vectors[picks].float()
-        if len(vectors) < len(drawn):  # repeated vectors would stay equal for ever
+        if len(vectors) < len(drawn):  # codes at equal vectors would stay equal
             drawn = drawn + 0.01 * drawn.std() * torch.randn_like(drawn)
         if dist.is_initialized():
             dist.broadcast(drawn, 0)

@@ -11,7 +11,7 @@ RESOLUTIONS = ((2048, 240, 1200), (1024, 120, 600), (512, 50, 240))
 
 @dataclass(frozen=True)
 class Bandwidth:
-    """What the distances are divided by, so that loud and quiet music weigh the same."""
+    """Divisors of the two distances, so that loud and quiet music weigh the same."""
 
     power: float | Tensor = 1.0
     spectrum: float | Tensor = 1.0

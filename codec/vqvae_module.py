@@ -1,4 +1,4 @@
-"""Train Jukebox's VQ-VAE."""
+"""Train Jukebox's VQ-VAE (Dhariwal et al. 2020, arXiv:2005.00341, section 3)."""
 
 import torch
 from lightning.pytorch import LightningModule
@@ -8,23 +8,24 @@ from codec.vqvae import SAMPLE_RATE, VQVAE, VQVAEConfig
 from codec.vqvae_codebook import CodebookEMA, perplexity
 from codec.vqvae_loss import Bandwidth, reconstruction_loss
 from foundation.codec import mono
+from foundation.errors import UserError
 from foundation.weights import mismatch
 from foundation.windows import AudioWindow
 
 
 class VQVAEModule(LightningModule):
-    """Train the chosen levels of the VQ-VAE; they share nothing, so each may have its own process.
+    """Train the chosen levels of the VQ-VAE; they share no weights and can be trained apart.
 
     Args:
         levels: which levels to train, of 0 (finest), 1 and 2
-        length: samples of a passage
-        val_length: samples of a passage to validate on and to hear
+        length: samples of a training window
+        val_length: samples of a window in validation and demos
         learning_rate: Adam's, after the warm-up
         warmup_steps: steps over which the learning rate rises from 0
         decay_steps: steps over which it then falls, along a half cosine
         commit: weight of the commitment loss
         codebook_decay: decay of the codes' averages
-        revive_below: replace codes that are used less than this, on average a step
+        revive_below: replace codes that are used less often than this a step, on average
         config: sizes of the network
     """
 
@@ -44,7 +45,7 @@ class VQVAEModule(LightningModule):
         super().__init__()
         wrong = sorted(set(levels) - set(range(len(config.downs))))
         if wrong or not levels:
-            raise ValueError(
+            raise UserError(
                 f"levels must be among 0 (finest) to {len(config.downs) - 1}, got {levels}"
             )
         self.save_hyperparameters()
@@ -61,7 +62,10 @@ class VQVAEModule(LightningModule):
         self.window = AudioWindow(SAMPLE_RATE, length, align=hop, val_length=val_length)
 
     def reconstruct(self, audio: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Audio [B, 1, T] through one level: output [B, 1, T], latents [B, D, L], codes [B, L]."""
+        """Pass audio [B, 1, T] through one level.
+
+        Returns the output [B, 1, T], the encoder's latents [B, D, L] and the codes [B, L].
+        """
         codebook = self.vqvae.codebook(level)
         latents = self.vqvae.encoders[level](audio)
         average = self.averages[str(level)]
@@ -72,6 +76,7 @@ class VQVAEModule(LightningModule):
         return self.vqvae.decoders[level](straight_through), latents, codes
 
     def level_loss(self, audio: Tensor, level: int, stage: str) -> Tensor:
+        """Compute and log one level's loss of audio [B, 1, T]; in training, move its codebook."""
         output, latents, codes = self.reconstruct(audio, level)
         rounded = self.vqvae.codebook(level).look_up(codes).detach()
         commitment = (latents - rounded).square().mean()
@@ -105,19 +110,19 @@ class VQVAEModule(LightningModule):
         return self.loss(batch, "test")
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Give the passages and what each level makes of them, for a Demo to write."""
+        """Reconstruct a batch by each level, for a Demo callback to write."""
         generator = torch.Generator(self.device)
         return self.demo(batch, *batch["audio"].shape[::2], generator)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
-            raise ValueError(f"the checkpoint is not one of these levels of a VQ-VAE: {problem}")
+            raise UserError(f"the checkpoint is not one of these levels of a VQ-VAE: {problem}")
 
     @torch.no_grad()
     def demo(
         self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Give the first passages of the batch and what each level makes of them."""
+        """Return the first windows of the batch, and each level's reconstruction, [B, 1, T]."""
         audio = mono(batch["audio"][:num_demos, :, :num_samples])
         outputs = {f"level{i}": self.reconstruct(audio, i)[0].clamp(-1, 1) for i in self.levels}
         return {"original": audio, **outputs}

@@ -1,6 +1,5 @@
 """WavTokenizer, one codebook of 4096 tokens for 24 kHz audio (Ji et al. 2024, arXiv:2408.16532)."""
 
-import hashlib
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -8,37 +7,40 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from codec.wavtokenizer_decoder import Backbone, Head
+from codec.wavtokenizer_decoder import BANDWIDTHS, Backbone, Head
 from codec.wavtokenizer_encoder import DIM, Encoder
 from foundation.codec import Codec, full_precision, mono
-from foundation.weights import mismatch, read_state, write_state
+from foundation.errors import MissingFileError, UserError
+from foundation.weights import fingerprint, mismatch, read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096
 RATIOS = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}  # 75 and 40 tokens a second
 CODES = "feature_extractor.encodec.quantizer.vq.layers.0._codebook"
-# what the published files hold beside what inference uses
+# weights of the published files that only training used
 DROPPED = (
     "multiperioddisc.",
     "multiresddisc.",
     "dac.",
     "dacdiscriminator.",
     "melspec_loss.",
-    "feature_extractor.encodec.decoder.",  # EnCodec's decoder; Vocos took its place
+    "feature_extractor.encodec.decoder.",  # EnCodec's decoder, replaced by Vocos
     f"{CODES}.cluster_size",
     f"{CODES}.embed_avg",
 )
-# Frames of a piece's ends that are not used: the convolutions reach some 50 to each side
+# Frames at a piece's ends that are dropped: the convolutions see about 50 to each side
 TRIM, FADE = 64, 32
 
 
 class Codebook(nn.Module):
+    embed: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("inited", torch.ones(1))
         self.register_buffer("embed", torch.randn(CODEBOOK, DIM))
 
     def distances(self, x: Tensor) -> Tensor:
-        """Squared distances [B, L, 4096] of x [B, 512, L] to the rows, less what they share."""
+        """Squared distances [B, L, 4096] of x [B, 512, L] to the rows, without the term |x|^2."""
         return self.embed.square().sum(1) - 2 * (x.transpose(1, 2) @ self.embed.T)
 
     def look_up(self, tokens: Tensor) -> Tensor:
@@ -47,15 +49,15 @@ class Codebook(nn.Module):
 
 
 class Network(nn.Module):
-    """What inference uses, under the published names."""
+    """The modules that inference uses, under the published names."""
 
-    def __init__(self, hop: int):
+    def __init__(self, hop: int, bandwidth_id: int = 0):
         super().__init__()
         levels = nn.ModuleList([nn.ModuleDict({"_codebook": Codebook()})])
         vq = nn.ModuleDict({"vq": nn.ModuleDict({"layers": levels})})
         encodec = nn.ModuleDict({"encoder": Encoder(RATIOS[hop]), "quantizer": vq})
         self.feature_extractor = nn.ModuleDict({"encodec": encodec})
-        self.backbone = Backbone()
+        self.backbone = Backbone(bandwidth_id)
         self.head = Head(hop)
 
     @property
@@ -67,44 +69,48 @@ class Network(nn.Module):
         return self.get_submodule(CODES)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Decode tokens [B, L] as one passage to audio [B, 1, L * hop]."""
+        """Decode tokens [B, L] in one piece to audio [B, 1, L * hop]."""
         return self.head(self.backbone(self.codebook.look_up(tokens)))
 
 
 class WavTokenizer(Codec):
-    """Tokens of 24 kHz mono, 75 or 40 a second, as the weights are.
-
-    `path` is a published checkpoint, or the smaller safetensors that
-    `python -m codec.wavtokenizer CHECKPOINT OUT.safetensors` makes of one.
+    """Tokens of 24 kHz mono, 75 or 40 a second depending on the weights.
 
     Audio of any length is encoded in pieces to the tokens of the whole. Decoding isn't local: an
-    attention block and group norms see the whole passage, and have seen 3 seconds in training. What
-    is longer than `piece_seconds` is decoded in pieces of this length, whose ends are trimmed and
-    faded into each other; null decodes it as one passage, as the original does.
+    attention block and group norms see the whole input, which lasted 3 seconds in training. Longer
+    input is decoded in pieces that are trimmed and crossfaded.
+
+    Args:
+        path: a published checkpoint, or the smaller safetensors file that
+            `python -m codec.wavtokenizer CHECKPOINT OUT.safetensors` writes
+        piece_seconds: length of the pieces; null decodes everything in one, as the original does
+        bandwidth_id: row of the decoder's adaptive norms, 0 to 3, as in the original's `decode`
     """
 
     sample_rate = SAMPLE_RATE
     codebook_size = CODEBOOK
 
-    def __init__(self, path: str, piece_seconds: float | None = 30.0):
+    def __init__(self, path: str, piece_seconds: float | None = 30.0, bandwidth_id: int = 0):
         super().__init__()
-        state = used(read(path))
-        self.net = build(state, path)
-        self.hop = self.net.encoder.hop
-        self.piece = piece_seconds and round(piece_seconds * SAMPLE_RATE / self.hop)
+        if bandwidth_id not in range(BANDWIDTHS):
+            raise UserError(f"bandwidth_id must be 0 to {BANDWIDTHS - 1}, got {bandwidth_id}")
+        self.net = build(used(read(path)), path, bandwidth_id)
+        self.hop, self.bandwidth_id = self.net.encoder.hop, bandwidth_id
+        self.piece = (
+            None if piece_seconds is None else round(piece_seconds * SAMPLE_RATE / self.hop)
+        )
         if self.piece is not None and self.piece < 4 * TRIM:
             shortest = 4 * TRIM * self.hop / SAMPLE_RATE
-            raise ValueError(f"piece_seconds must be at least {shortest:g}, got {piece_seconds}")
+            raise UserError(f"piece_seconds must be at least {shortest:g}, got {piece_seconds}")
         self.eval().requires_grad_(False)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash all weights in float32."""
-        digest = hashlib.sha256(f"wavtokenizer {self.hop}".encode())
-        for name, value in sorted(self.net.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().float().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """Hash all weights, and `bandwidth_id` where it isn't 0 (older token stores stay valid)."""
+        label = f"wavtokenizer {self.hop}"
+        if self.bandwidth_id:
+            label += f" bandwidth {self.bandwidth_id}"
+        return fingerprint(label, self.net.state_dict())
 
     @torch.no_grad()
     def encode(self, audio: Tensor) -> Tensor:
@@ -128,27 +134,28 @@ class WavTokenizer(Codec):
             return self._decode_pieces(tokens, self.piece).clamp(-1, 1)
 
     def _decode_pieces(self, tokens: Tensor, piece: int) -> Tensor:
-        """Decode pieces of equal length; each replaces the end of the one before."""
+        """Decode tokens [B, L] in pieces of equal length; each replaces the previous one's end."""
         hop, total = self.hop, tokens.shape[1]
         step = piece - 2 * TRIM - FADE
         starts = [*range(0, total - piece, step), total - piece]
         whole = self.net.head.istft.window.new_empty(len(tokens), 1, total * hop)
         for start in starts:
-            made = self.net.decode(tokens[:, start : start + piece])
-            place = whole[..., start * hop : (start + piece) * hop]
+            new = self.net.decode(tokens[:, start : start + piece])
+            target = whole[..., start * hop : (start + piece) * hop]
             if start:
-                share = torch.linspace(0, 1, FADE * hop, device=made.device)
+                weight = torch.linspace(0, 1, FADE * hop, device=new.device)
                 fade = slice(TRIM * hop, (TRIM + FADE) * hop)
-                made[..., fade] = place[..., fade].lerp(made[..., fade], share)
-                place, made = place[..., TRIM * hop :], made[..., TRIM * hop :]
-            place.copy_(made)
+                new[..., fade] = target[..., fade].lerp(new[..., fade], weight)
+                target, new = target[..., TRIM * hop :], new[..., TRIM * hop :]
+            target.copy_(new)
         return whole
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
+    """Read a file of weights; MissingFileError says how to get it."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no WavTokenizer weights at {path}: get them with "
             "python download_ckpts.py wavtokenizer"
         )
@@ -156,20 +163,20 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
 
 def used(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out the published weights that only training used."""
+    """Remove the published weights that only training used."""
     return {name: value for name, value in state.items() if not name.startswith(DROPPED)}
 
 
-def build(state: dict[str, Tensor], path: str | Path) -> Network:
-    """Build the network a state dict is of, strictly; ValueError names what does not fit."""
+def build(state: dict[str, Tensor], path: str | Path, bandwidth_id: int = 0) -> Network:
+    """Build the network of a state dict strictly; UserError names what doesn't fit."""
     window = state.get("head.istft.window")
     hop = 320 if window is None else len(window) // 4
     with torch.device("meta"):
-        net = Network(hop if hop in RATIOS else 320)
+        net = Network(hop if hop in RATIOS else 320, bandwidth_id)
     if problem := mismatch(net.state_dict(), state):
-        raise ValueError(f"{path} does not hold WavTokenizer at hop 320 or 600: {problem}")
+        raise UserError(f"{path} does not hold WavTokenizer at hop 320 or 600: {problem}")
     if (inited := float(state[f"{CODES}.inited"])) != 1:
-        raise ValueError(
+        raise UserError(
             f"{path} holds a codebook that was never trained: {CODES}.inited is {inited}, not 1"
         )
     net.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
@@ -180,7 +187,6 @@ def shrink(path: str | Path, out: str | Path) -> None:
     """Write the weights that inference uses as safetensors."""
     state, out = used(read(path)), Path(out)
     build(state, path)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_state(state, out)
 
 

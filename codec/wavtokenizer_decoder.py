@@ -5,32 +5,36 @@ from torch import Tensor, nn
 from torch.nn.functional import fold, layer_norm, scaled_dot_product_attention, silu
 
 INPUT, DIM, HIDDEN, BLOCKS = 512, 768, 2304, 12
-BANDWIDTHS = 4  # rows of the adaptive norms; inference uses the first
+BANDWIDTHS = 4  # rows of the adaptive norms
 EPS = 1e-6
 LOUDEST = 100.0  # the head's magnitudes are clipped here, as in training
 
 
 class AdaptiveNorm(nn.Module):
-    """Normalise x [B, L, D]; the scale is used as it is, without the usual 1 +."""
+    """Normalise x [B, L, D], then scale and shift by row `bandwidth_id` of two embeddings.
 
-    def __init__(self, dim: int):
+    The scale is used directly, without the usual 1 +.
+    """
+
+    def __init__(self, dim: int, bandwidth_id: int = 0):
         super().__init__()
+        self.bandwidth_id = bandwidth_id
         self.scale = nn.Embedding(BANDWIDTHS, dim)
         self.shift = nn.Embedding(BANDWIDTHS, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = layer_norm(x, x.shape[-1:], eps=EPS)
-        return normed * self.scale.weight[0] + self.shift.weight[0]
+        return normed * self.scale.weight[self.bandwidth_id] + self.shift.weight[self.bandwidth_id]
 
 
 class ConvNeXt(nn.Module):
     """Depthwise convolution, then a wide layer for each frame, scaled by gamma."""
 
-    def __init__(self, dim: int, hidden: int):
+    def __init__(self, dim: int, hidden: int, bandwidth_id: int = 0):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((dim,), 1 / BLOCKS))
         self.dwconv = nn.Conv1d(dim, dim, 7, padding=3, groups=dim)
-        self.norm = AdaptiveNorm(dim)
+        self.norm = AdaptiveNorm(dim, bandwidth_id)
         self.pwconv1 = nn.Linear(dim, hidden)
         self.act = nn.GELU()
         self.pwconv2 = nn.Linear(hidden, dim)
@@ -74,11 +78,11 @@ class Attention(nn.Module):
 class Backbone(nn.Module):
     """Map features [B, 512, L] to [B, L, 768]."""
 
-    def __init__(self) -> None:
+    def __init__(self, bandwidth_id: int = 0):
         super().__init__()
         self.embed = nn.Conv1d(INPUT, DIM, 7, padding=3)
-        self.norm = AdaptiveNorm(DIM)
-        self.convnext = nn.ModuleList(ConvNeXt(DIM, HIDDEN) for _ in range(BLOCKS))
+        self.norm = AdaptiveNorm(DIM, bandwidth_id)
+        self.convnext = nn.ModuleList(ConvNeXt(DIM, HIDDEN, bandwidth_id) for _ in range(BLOCKS))
         self.final_layer_norm = nn.LayerNorm(DIM, eps=EPS)
         self.pos_net = nn.Sequential(
             Residual(DIM), Residual(DIM), Attention(DIM), Residual(DIM), Residual(DIM),
@@ -95,6 +99,8 @@ class Backbone(nn.Module):
 
 class InverseSTFT(nn.Module):
     """Overlap-add of spectra; (window - hop) / 2 samples are dropped on both sides."""
+
+    window: Tensor
 
     def __init__(self, hop: int):
         super().__init__()

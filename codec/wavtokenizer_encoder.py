@@ -7,17 +7,17 @@ from torch.nn.functional import conv1d, pad
 WIDTH = 32  # channels of the first convolution; each downsampling doubles them
 DIM = 512
 MARGIN = 4  # frames; the convolutions before the LSTM reach less than two frames to each side
-PIECE = 750  # frames of audio that pass through the convolutions at once
+PIECE = 750  # frames of audio that the convolutions process at once
 
 
 class NormedConv(nn.Module):
     """Convolution with weights g v / |v| under the published names (weight normalisation)."""
 
-    def __init__(self, before: int, after: int, kernel: int):
+    def __init__(self, channels_in: int, channels_out: int, kernel: int):
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros(after))
-        self.weight_g = nn.Parameter(torch.ones(after, 1, 1))
-        self.weight_v = nn.Parameter(torch.randn(after, before, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+        self.weight_g = nn.Parameter(torch.ones(channels_out, 1, 1))
+        self.weight_v = nn.Parameter(torch.randn(channels_out, channels_in, kernel))
 
     def forward(self, x: Tensor, stride: int) -> Tensor:
         norm = self.weight_v.norm(dim=(1, 2), keepdim=True)
@@ -27,10 +27,10 @@ class NormedConv(nn.Module):
 class Conv(nn.Module):
     """Convolve x [B, C, T] to [B, C', ceil(T / stride)], reflected at both ends."""
 
-    def __init__(self, before: int, after: int, kernel: int, stride: int = 1):
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1):
         super().__init__()
         self.kernel, self.stride = kernel, stride
-        self.conv = nn.ModuleDict({"conv": NormedConv(before, after, kernel)})
+        self.conv = nn.ModuleDict({"conv": NormedConv(channels_in, channels_out, kernel)})
 
     def forward(self, x: Tensor) -> Tensor:
         total = self.kernel - self.stride
@@ -40,7 +40,7 @@ class Conv(nn.Module):
 
 
 def reflect(x: Tensor, left: int, right: int) -> Tensor:
-    """Reflect x [B, C, T] at both ends; what is too short to be reflected gets zeros first."""
+    """Reflect x [B, C, T] at both ends; x that is too short for that gets zeros first."""
     missing = max(0, max(left, right) - x.shape[-1] + 1)
     padded = pad(pad(x, (0, missing)), (left, right), mode="reflect")
     return padded[..., : padded.shape[-1] - missing]
@@ -78,16 +78,16 @@ class Encoder(nn.Module):
         for ratio in ratios:
             layers += [Residual(width), nn.ELU(), Conv(width, 2 * width, 2 * ratio, ratio)]
             width, self.hop = 2 * width, self.hop * ratio
-        self.local = len(layers)  # what comes after sees the whole
+        self.local = len(layers)  # the layers after these see all frames
         self.model = nn.Sequential(*layers, SkipLSTM(width), nn.ELU(), Conv(width, DIM, 7))
 
     def forward(self, audio: Tensor) -> Tensor:
         return self.model(audio)
 
     def in_pieces(self, audio: Tensor, piece: int = PIECE) -> Tensor:
-        """Give what `forward` does, with the memory of `piece` frames' convolutions.
+        """Return what `forward` does, with the memory of `piece` frames' convolutions.
 
-        The LSTMs run over the frames of the whole, which are small, so the result is the same.
+        The LSTMs run over all frames, which are small, so the result is the same.
         """
         local, parts = self.model[: self.local], []
         total = -(-audio.shape[-1] // self.hop)

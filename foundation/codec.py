@@ -1,15 +1,20 @@
 """The contract of a neural audio codec: audio to tokens and latents, and back."""
 
 from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
 
+Held = TypeVar("Held", bound=nn.Module)
+
 
 class Codec(nn.Module, ABC):
     """Turn audio into a grid of tokens and back; frozen: never trained, averaged or saved.
+
+    A subclass sets the attributes and implements `fingerprint`, `encode` and `decode`.
 
     Attributes:
         sample_rate: of the audio, in Hz
@@ -17,7 +22,8 @@ class Codec(nn.Module, ABC):
         hop: samples of audio a token covers
         num_codebooks: K, tokens at each position
         codebook_size: V, how many values a token has
-        latent_dim: D, channels of the continuous latents; None where there are none
+        latent_dim: D, channels of the continuous latents; None if there are none, and then the four
+            methods about latents raise UserError
         stream_names: the token streams that `encode_streams` knows; "tokens" is `encode`'s
     """
 
@@ -45,13 +51,21 @@ class Codec(nn.Module, ABC):
     def decode(self, tokens: Tensor) -> Tensor:
         """Decode tokens [B, K, L] to audio [B, C, L * hop] in [-1, 1]."""
 
-    def to_latents(self, audio: Tensor) -> Tensor:
-        """Encode audio [B, C, T] to normalised latents [B, D, ceil(T / hop)]."""
+    def tokens_to_latents(self, tokens: Tensor) -> Tensor:
+        """Look up the latents [B, D, L] of tokens [B, K, L], scaled to mean 0 and deviation 1."""
         raise UserError(f"{type(self).__name__} has no continuous latents, only tokens")
 
-    def from_latents(self, latents: Tensor) -> Tensor:
-        """Decode normalised latents [B, D, L] to audio [B, C, L * hop] in [-1, 1]."""
+    def latents_to_tokens(self, latents: Tensor) -> Tensor:
+        """Round latents [B, D, L] to the nearest tokens [B, K, L]."""
         raise UserError(f"{type(self).__name__} has no continuous latents, only tokens")
+
+    def to_latents(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] to the latents [B, D, ceil(T / hop)] of its tokens."""
+        return self.tokens_to_latents(self.encode(audio))
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """Decode latents [B, D, L], rounded to tokens, to audio [B, C, L * hop] in [-1, 1]."""
+        return self.decode(self.latents_to_tokens(latents))
 
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Encode audio [B, C, T] to each named stream of tokens [B, K, L]."""
@@ -78,25 +92,25 @@ class Codec(nn.Module, ABC):
             )
 
 
-class Frozen(nn.Module):
+class Frozen(nn.Module, Generic[Held]):
     """Hold a pretrained module that moves with its owner but isn't trained, averaged or saved."""
 
-    def __init__(self, module: nn.Module):
+    module: Held
+
+    def __init__(self, module: Held):
         super().__init__()
         object.__setattr__(self, "module", module.eval().requires_grad_(False))  # not registered
 
-    def _apply(
-        self, fn, recurse: bool = True
-    ) -> "Frozen":  # the road taken by .to() and the Trainer
+    def _apply(self, fn, recurse: bool = True) -> "Frozen":  # called by .to() and the Trainer
         self.module._apply(fn)
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict) -> "Frozen":
-        return self  # weight averaging copies the owner; the codec stays one
+        return self  # weight averaging copies the owner but not the codec
 
 
 def full_precision(x: Tensor) -> torch.autocast:
-    """Keep a model's mixed precision out of its codec: in bfloat16 codes flip."""
+    """Turn mixed precision off on the device of x: in bfloat16 a codec's codes change."""
     return torch.autocast(x.device.type, enabled=False)
 
 

@@ -1,7 +1,8 @@
-"""Files: where the cache is, and writing so that a file is whole or not there."""
+"""Files and folders: where the cache is, and writing so that they are complete or not there."""
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,19 +29,30 @@ def output_folder(out: str | Path) -> Path:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what was written there replaces `path` at the end.
 
-    An error or an interrupt removes the temporary file and leaves `path` as it was.
+    A file or a folder may be written. An error or an interrupt removes what was written and leaves
+    `path` as it was. The caller creates the file or folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
+        if path.is_dir() and temporary.is_dir():  # a folder that holds files can't be replaced
+            shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all it holds, if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """Write JSON whole or not at all."""
+    """Write a JSON file, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from foundation.errors import UserError
+from foundation.errors import MissingFileError, UserError
 from foundation.files import replacing
 
 SCALAR = (np.core if np.__version__ < "2" else np._core).multiarray.scalar
@@ -42,12 +42,13 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
     """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole, or an exported folder's.
 
     `in_place` leaves tensors in the file until they're used, to look at what else there is.
-    Raises ValueError for what is no such file, or would run code.
+    Raises UserError for any other file and for one that would run code, MissingFileError where
+    there is none.
     """
     path = Path(path).expanduser()
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
+        raise MissingFileError(f"no weights at {path}")
     try:
         if path.suffix == ".safetensors":
             return unpacked(load_file(path))
@@ -72,7 +73,7 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
 
 
 def is_archive(path: Path) -> bool:
-    """Say whether a file begins as torch's zip archives do; ValueError unless as its pickles do."""
+    """Tell torch's zip archives (True) from its plain pickles; UserError for any other file."""
     with path.open("rb") as file:
         start = file.read(4)
     if start[:1] != b"\x80" and start != b"PK\x03\x04":
@@ -97,12 +98,12 @@ def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
 
 
 def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Give what stands under a prefix, without it."""
+    """Select the entries whose names start with a prefix, and remove the prefix."""
     return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
 
 
 def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Round matrices and kernels to 8 bits, beside a scale for each row; keep what is small."""
+    """Round matrices and kernels to 8 bits, with a scale for each row; keep vectors as they are."""
     made = dict(state)
     for name, value in state.items():
         if value.is_floating_point() and value.dim() > 1:
@@ -114,7 +115,7 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give packed weights as float32; others pass."""
+    """Convert packed weights back to float32; leave others as they are."""
     made = {name: value for name, value in state.items() if not name.endswith(SCALE)}
     for name in made.keys() & {name.removesuffix(SCALE) for name in state.keys() - made.keys()}:
         rows = made[name].float().flatten(1) * state[name + SCALE]
@@ -125,19 +126,19 @@ def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def write_state(
     state: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write safetensors whole or not at all."""
+    """Write a safetensors file, complete or not at all."""
     own = {name: value.contiguous().clone() for name, value in state.items()}
     try:
         with replacing(path) as temporary:
             save_file(own, temporary, metadata)
-            temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
-    except SafetensorError as error:  # its words hold the operating system's
+            temporary.chmod(0o644)  # safetensors makes its files readable by their owner alone
+    except SafetensorError as error:  # its message quotes the operating system's
         number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
         raise OSError(number, str(error), str(path)) from error
 
 
 def mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], shown: int = 3) -> str:
-    """Say what of a state dict is missing, unknown or of another shape; nothing if it fits."""
+    """Describe what of a state dict is missing, unknown or of another shape; "" if it fits."""
     shapes = [
         f"{name} {list(state[name].shape)} for {list(value.shape)}"
         for name, value in wanted.items()
@@ -156,18 +157,22 @@ def mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], shown: i
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], problem: str) -> None:
-    """Load a state dict; where it doesn't fit, UserError with `problem` and what doesn't fit."""
+    """Load a state dict; UserError with `problem` and the names that don't fit."""
     if found := mismatch(module.state_dict(), state):
         raise UserError(f"{problem}: {found}")
     module.load_state_dict(state)
 
 
-def fingerprint(label: str, state: Mapping[str, Tensor]) -> str:
-    """Hash a label and weights, in float32 and in the order of their names, to 16 digits."""
+def fingerprint(label: str, *states: Mapping[str, Tensor]) -> str:
+    """Hash a label and state dicts to 16 hexadecimal digits.
+
+    The state dicts are hashed in the order given, each in float32 and sorted by name.
+    """
     digest = hashlib.sha256(label.encode())
-    for name, value in sorted(state.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    for state in states:
+        for name, value in sorted(state.items()):
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -7,18 +7,18 @@ from codec.vqvae import Codebook
 
 def normalise(codebook: Codebook, latents: Tensor) -> Tensor:
     """Scale latents [B, D, L] by mean and unbiased deviation of all the codebook's entries."""
-    return (latents - codebook.k.mean()) / codebook.k.std()
+    return codebook.normalise(latents)
 
 
 def denormalise(codebook: Codebook, latents: Tensor) -> Tensor:
-    return latents * codebook.k.std() + codebook.k.mean()
+    return codebook.denormalise(latents)
 
 
 def look_up(codebook: Codebook, codes: Tensor) -> Tensor:
     """Codes [B, L] to normalised latents [B, D, L]."""
-    return normalise(codebook, codebook.look_up(codes))
+    return codebook.normalise(codebook.look_up(codes))
 
 
 def nearest_codes(codebook: Codebook, latents: Tensor) -> Tensor:
     """Normalised latents [B, D, L] to codes [B, L]."""
-    return codebook.quantise(denormalise(codebook, latents))[0]
+    return codebook.quantise(codebook.denormalise(latents))[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from audio.resample import NAME as RESAMPLER
-from audio.resample import resample
+from audio.resample import KAISER_BEST as RESAMPLER
+from audio.resample import resample_kaiser_best
 from foundation.errors import MissingFileError, UserError
 from foundation.weights import fingerprint
 
@@ -62,7 +62,7 @@ class Embedding(nn.Module, ABC):
         if not audio.isfinite().all():
             raise UserError("the audio holds samples that are not finite")
         with torch.autocast(audio.device.type, enabled=False):
-            mono = resample(audio.float().mean(dim=1), sample_rate, self.sample_rate)
+            mono = resample_kaiser_best(audio.float().mean(dim=1), sample_rate, self.sample_rate)
             if self.level is not None:
                 mono = levelled(mono, self.level)
             if mono.shape[-1] < self.shortest:

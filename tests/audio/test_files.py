@@ -4,6 +4,7 @@ import soundfile
 import torch
 
 from audio import files as audio
+from audio.resample import resample_sinc
 
 RATE = 44100
 FORMATS = {
@@ -32,7 +33,7 @@ def test_a_crop_is_a_slice_of_the_whole_at_every_rate(tmp_path, name):
     info = audio.probe(path)
     assert (info.sample_rate, info.channels, info.num_samples) == (rate, 2, whole.shape[1])
     for target in (None, 48000, 16000):
-        expected = audio.resample(whole, rate, target or rate)
+        expected = resample_sinc(whole, rate, target or rate)
         total = expected.shape[1]
         assert info.num_samples_at(target or rate) == total
         for start in (0, 1, 7777, total // 2, total - 1001, total - 300):

@@ -87,6 +87,29 @@ def test_embedded_codec_round_trip_and_refusals(tmp_path):
         load_weights(VQVAE(), tmp_path / "short.pth.tar")
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_latents_are_normalised_codes_and_lead_back_to_the_tokens(level):
+    codec = JukeboxCodec(level)
+    audio = torch.rand(2, 1, 4096, generator=torch.Generator().manual_seed(0)) - 0.5
+    tokens, latents = codec.encode(audio), codec.to_latents(audio)
+    assert latents.shape == (2, codec.latent_dim, 4096 // codec.hop) and codec.latent_dim == 64
+    every = codec.tokens_to_latents(torch.arange(codec.codebook_size)[None, None])
+    torch.testing.assert_close(every.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(every.std(), torch.tensor(1.0))
+    sound = codec.decode(tokens)
+    torch.testing.assert_close(codec.from_latents(latents), sound)
+    torch.testing.assert_close(codec.from_latents(latents + 1e-4), sound)  # the nearest codes
+
+
+@pytest.mark.parametrize(
+    "level, fingerprint",
+    [(0, "36164b077cb5d827"), (1, "8c15298ce5699185"), (2, "4ff73533e5dfb31d")],
+)
+def test_fingerprints_of_the_embedded_weights_stay(level, fingerprint):
+    """Token stores and checkpoints that were made earlier name these."""
+    assert JukeboxCodec(level).fingerprint == fingerprint
+
+
 def test_openai_layout_loads(tmp_path):
     state = {f"module.{name}": value for name, value in VQVAE().state_dict().items()}
     torch.save({"model": state, "step": 3}, tmp_path / "vqvae.pth.tar")

@@ -6,6 +6,7 @@ from torch import nn
 
 from codec import wavtokenizer, wavtokenizer_decoder, wavtokenizer_encoder
 from codec.wavtokenizer import CODES, Network, WavTokenizer, main, shrink
+from foundation.errors import UserError
 from foundation.weights import read_state
 from tests.malicious import Malicious
 
@@ -98,6 +99,24 @@ def test_a_small_file_holds_the_same_codec(path, tmp_path, capsys):
     assert not [name for name in read_state(small) if "disc" in name or "cluster" in name]
     assert main([str(path)]) == 2 and main(["/none", str(small)]) == 2
     assert "python download_ckpts.py wavtokenizer" in capsys.readouterr().err
+
+
+def test_the_bandwidth_id_picks_a_row_of_the_adaptive_norms(path, state, tmp_path):
+    tokens = torch.randint(4096, (1, 1, 40))
+    first, third = (WavTokenizer(str(path), bandwidth_id=number) for number in (0, 2))
+    assert not torch.allclose(first.decode(tokens), third.decode(tokens), atol=1e-4)
+    assert first.fingerprint != third.fingerprint
+    swapped = {
+        name: value[[2, 1, 0, 3]]
+        if name.endswith(("norm.scale.weight", "norm.shift.weight"))
+        else value
+        for name, value in state.items()
+    }
+    save_file({n: v.contiguous() for n, v in swapped.items()}, tmp_path / "swapped.safetensors")
+    other = WavTokenizer(str(tmp_path / "swapped.safetensors"))
+    assert torch.equal(other.decode(tokens), third.decode(tokens))
+    with pytest.raises(UserError, match="bandwidth_id must be 0 to 3, got 4"):
+        WavTokenizer(str(path), bandwidth_id=4)
 
 
 def test_other_weights_have_another_fingerprint(path, state, tmp_path):

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from audio.resample import resample
+from audio.resample import resample_kaiser_best
 from metrics.frechet import Gaussian, frechet
 from metrics.mel import htk_filters
 from metrics.pann import PANN, Cnn14
@@ -74,7 +74,7 @@ def vggish_results(model: VGGish, case: Case) -> dict[str, Tensor]:
         "embedding": model(audio, rate),
     }
     if "resampled" in case.outputs:
-        results["resampled"] = resample(x, rate, model.sample_rate)
+        results["resampled"] = resample_kaiser_best(x, rate, model.sample_rate)
     return results
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from audio.files import resample
+from audio.resample import resample_sinc
 from codec.wavtokenizer import Network, WavTokenizer
 from tests.goldens.files import through_file
 from tests.goldens.format import STATE, Case, Golden
@@ -29,7 +29,10 @@ def check(golden: Golden) -> Rows:
 
 def check_network(case: Case) -> Rows:
     state = weights(case)
-    net: Network = through_file({"state_dict": state}, WavTokenizer).net
+    bandwidth_id = case.manifest.get("bandwidth_id", 0)
+    net: Network = through_file(
+        {"state_dict": state}, lambda path: WavTokenizer(path, bandwidth_id=bandwidth_id)
+    ).net
     yield case.name, STATE, 0.0 if state.keys() == {key for key, *_ in case.state} else 1e9
     encoded = net.encoder(case.input("x")[:, None])
     yield case.name, "encoder", case.compare("encoder", encoded)
@@ -53,5 +56,5 @@ def check_network(case: Case) -> Rows:
 def check_mix(case: Case) -> Rows:
     """Compare audio brought to the codec's rate and to mono."""
     audio = case.input("x").mean(0, keepdim=True)
-    made = resample(audio, case.config["sr"], case.config["target_sr"])
+    made = resample_sinc(audio, case.config["sr"], case.config["target_sr"])
     yield case.name, "y", case.compare("y", made)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from audio.resample import resample
+from audio.resample import resample_kaiser_best
 from foundation.errors import MissingFileError, UserError
 from foundation.weights import read_state
 from metrics import library
@@ -94,14 +94,14 @@ def test_the_level_of_a_clip_makes_no_difference_where_it_is_set():
     "old, new", [(44100, 16000), (22050, 16000), (48000, 16000), (8000, 32000)]
 )
 def test_resampling_keeps_a_tone_and_drops_what_can_not_be_kept(old, new):
-    kept = resample(tone(1, old, 1000.0), old, new)
+    kept = resample_kaiser_best(tone(1, old, 1000.0), old, new)
     assert kept.shape[-1] == new
     middle = slice(new // 10, -new // 10)
     torch.testing.assert_close(
         kept[..., middle], tone(1, new, 1000.0)[..., middle], atol=2e-3, rtol=0
     )
     if old > 2 * 9500 > new:
-        assert resample(tone(1, old, 9500.0), old, new)[..., middle].abs().max() < 1e-3
+        assert resample_kaiser_best(tone(1, old, 9500.0), old, new)[..., middle].abs().max() < 1e-3
 
 
 def test_fingerprints_tell_weights_and_settings_apart():
