@@ -1,18 +1,19 @@
 """Exponential moving average of the weights, kept beside the ones being trained."""
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from foundation.errors import UserError
 
-class EMA(WeightAveraging):
+
+class EMA(Callback):
     """Average the weights; the decay ramps up, so that the start forgets the initial weights.
 
     The average stands in for the weights during validation and after training. A checkpoint holds
     it as `state_dict`, and the trained weights as `current_model_state`, at whatever moment it is
-    saved: also in the middle of a validation, and after training.
+    saved: also in the middle of a validation, and after training. Buffers aren't averaged.
 
     Args:
         decay: what a step leaves of the average, once the start is over
@@ -20,48 +21,71 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float = 0.9999):
         if not 0 <= decay < 1:
-            raise ValueError(f"decay must be in [0, 1), got {decay}")
+            raise UserError(f"decay must be in [0, 1), got {decay}")
         self.decay = decay
-        self._swapped = False  # the module holds the average, the average model what is trained
-        super().__init__(use_buffers=False, multi_avg_fn=self._average)
-
-    @torch.no_grad()
-    def _average(self, averages: list[Tensor], weights: list[Tensor], updates: Tensor) -> None:
-        decay = ((1 + updates) / (10 + updates)).clamp(max=self.decay)
-        for average, weight in zip(averages, weights, strict=True):
-            average.lerp_(weight, (1 - decay).to(average.dtype))
+        self.average: dict[str, Tensor] = {}
+        self.updates = self.last_step = 0
+        self._swapped = False  # the module holds the average, and `average` what is trained
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
         if stage == "fit":
-            self._swapped = False
+            self.updates, self._swapped = 0, False
+            copies = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
+            self.average = {name: p.to(pl_module.device) for name, p in copies.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        if trainer.global_step <= self.last_step:  # gradients are being accumulated
+            return
+        self.last_step = trainer.global_step
+        decay = min((1 + self.updates) / (10 + self.updates), self.decay) if self.updates else 0.0
+        self.updates += 1
+        for name, weight in pl_module.named_parameters():
+            self.average[name].lerp_(weight, 1 - decay)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            self._swap_models(pl_module)
+            self._swap(pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            self._swap_models(pl_module)
+            self._swap(pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._swap_models(pl_module)  # not a copy: a checkpoint saved from here on can still resume
+        self._swap(pl_module)  # not a copy: a checkpoint saved from here on can still resume
+
+    def state_dict(self) -> dict[str, int]:
+        return {"latest_update_step": self.last_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.last_step = state_dict["latest_update_step"]
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
     ) -> None:
-        super().on_save_checkpoint(trainer, pl_module, checkpoint)
-        if self._swapped:
-            average = checkpoint["current_model_state"]
-            checkpoint["current_model_state"] = checkpoint["state_dict"]
-            checkpoint["state_dict"] = average
+        held, other = checkpoint["state_dict"], dict(checkpoint["state_dict"])
+        names = {id(p): name for name, p in pl_module.named_parameters()}
+        for alias, p in pl_module.named_parameters(remove_duplicate=False):  # of shared weights
+            other[alias] = self.average[names[id(p)]]
+        average, trained = (held, other) if self._swapped else (other, held)
+        checkpoint |= {"state_dict": average, "current_model_state": trained}
+        checkpoint["averaging_state"] = {"n_averaged": torch.tensor(self.updates)}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
     ) -> None:
-        if self._average_model is not None:  # else not training: state_dict, the average, is enough
-            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        if trainer.state.fn != TrainerFn.FITTING:  # state_dict, the average, is enough
+            return
+        for name, average in self.average.items():
+            average.copy_(checkpoint["state_dict"][name])
+        if "current_model_state" in checkpoint:
+            self.updates = int(checkpoint["averaging_state"]["n_averaged"])
+            pl_module.load_state_dict(checkpoint["current_model_state"])
 
-    def _swap_models(self, pl_module: LightningModule) -> None:
-        super()._swap_models(pl_module)
+    @torch.no_grad()
+    def _swap(self, pl_module: LightningModule) -> None:
+        for name, weight in pl_module.named_parameters():
+            held = weight.clone()
+            weight.copy_(self.average[name])
+            self.average[name].copy_(held)
         self._swapped = not self._swapped

@@ -1,34 +1,27 @@
-"""Train a small SEDD on the embedded demo music and generate with it, in a few minutes on a CPU."""
+"""quickstart: train a small SEDD on the embedded demo music and sample, in minutes on a CPU."""
 
 from pathlib import Path
 
-from music_diffusion.commands.main import main
+from music_diffusion.commands.sample import sample
+from music_diffusion.commands.training import train
 
-ROOT = "runs/quickstart"
-LAST = Path(ROOT, "checkpoints", "last.ckpt")
-FIT = [
-    "fit",
-    *("--config", "configs/sedd_absorb.yaml"),
-    *("--config", "configs/tiny.yaml"),
-    *("--config", "configs/quickstart.yaml"),
-    *("--trainer.default_root_dir", ROOT),
-]
-SAMPLE = [
-    *("sample", f"{ROOT}/checkpoints/best.ckpt", "--out", f"{ROOT}/samples"),
-    *("--count", "2", "--seconds", "5", "--steps", "48"),
-]
+NAME = "quickstart"
+ROOT = Path("runs", NAME)
+CONFIGS = ("sedd_absorb", "tiny", "quickstart")
 
 
-def quickstart() -> int:
-    """Train, or go on with what was trained, and sample; return the exit status."""
-    fit = FIT
-    if LAST.is_file():
+def quickstart() -> None:
+    """Train, or resume what was trained, and sample."""
+    fit = [part for config in CONFIGS for part in ("--config", config)]
+    fit += ["--name", NAME, "--trainer.devices", "1"]
+    if (ROOT / "checkpoints" / "last.ckpt").is_file():
         print(f"What {ROOT} holds isn't trained again; remove that folder to start anew.")
-        fit = [*FIT, "--ckpt_path", str(LAST)]
-    seed = len(list(Path(ROOT, "samples").glob("*.wav")))  # a second call makes others
-    status = main(fit) or main([*SAMPLE, "--seed", str(seed)])
-    if status == 0:
-        print(f"Demos are in {ROOT}/demos, checkpoints in {ROOT}/checkpoints, ", end="")
-        print(f"generated audio in {ROOT}/samples.")
-        print("After so few steps it is noise in the music's colour: the README goes on from here.")
-    return status
+        fit += ["--ckpt_path", "last"]
+    train("fit", fit)
+    samples = ROOT / "samples"
+    seed = len(list(samples.glob("*.wav")))  # a second call makes others
+    checkpoint = str(ROOT / "checkpoints" / "best.ckpt")
+    sample(checkpoint, str(samples), seconds=5, count=2, steps=48, seed=seed)
+    print(f"Demos are in {ROOT}/demos, checkpoints in {ROOT}/checkpoints, ", end="")
+    print(f"generated audio in {samples}.")
+    print("After so few steps it is noise in the music's colour: the README shows how to continue.")

@@ -1,61 +1,161 @@
-"""`cli.py sample`: audio from SEDD, from nothing, after a prompt or inside one."""
+"""sample: audio from a model, from nothing, after a prompt or inside one, or like another file."""
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
+from pathlib import Path
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
+from tqdm import tqdm
 
-from sedd.generation import generate, plan
-from sedd.module import SEDD
+import sedd.samplers  # noqa: F401 (both are imported so that a sampler's short name is known)
+from audio import files as audio
+from foundation.audio_module import AudioModel
+from foundation.errors import UserError
+from foundation.sampler import Sampler
+from jbdiff.published import published_models
+from jbdiff.song_maker import make_song as make_with
+from jbdiff.song_settings import Song
+from music_diffusion.checkpoints.load import load_model
+from music_diffusion.commands.options import call
+from music_diffusion.commands.runs import find_checkpoint
+from music_diffusion.commands.sample_files import SampleFolder
 
-Load = Callable[[str, str], nn.Module]  # a checkpoint and an accelerator to a model on it
-Save = Callable[[str, Iterable[Tensor], int], None]
+log = logging.getLogger(__name__)
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
+
+
+def run(args: list[str]) -> None:
+    """Sample, or make a song where the first argument is jbdiff."""
+    if args[:1] == ["jbdiff"]:
+        make_song(call("sample jbdiff", Song, args[1:]))
+        return
+    dance = args[:1] == ["dance"]  # as it was called for published files of Dance Diffusion
+    files = call("sample", sample, args[1:] if dance else args)
+    names = ", ".join(path.name for path in files)
+    print(f"{names}, with spectrograms and settings, in {files[0].parent}")
 
 
 def sample(
-    load: Load,
-    save: Save,
     checkpoint: str,
     out: str = "samples",
-    seconds: float = 10.0,
+    seconds: float | None = None,
     count: int = 4,
-    sampler: str = "analytic",
-    steps: int = 128,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
+    sampler: Sampler | None = None,
+    steps: int | None = None,
     seed: int = 0,
     batch_size: int = 4,
     prompt: str | None = None,
     regenerate: tuple[float, float] | None = None,
+    init_audio: str | None = None,
+    init_strength: float = 0.5,
+    cond: dict[str, str] | None = None,
+    sample_rate: int | None = None,
     accelerator: str = "auto",
-) -> None:
-    """Generate audio from a checkpoint, to OUT/sample_0.wav and so on.
+) -> list[Path]:
+    """Generate audio with a model; return the files, OUT/sample_0.wav and so on.
+
+    Beside each are its spectrogram and a JSON file with the settings that make it again:
+    sample --config OUT/sample_0.json. Files that are there already stay, new ones are numbered on.
 
     Args:
-        load: rebuilds a model from a checkpoint
-        save: writes audio [C, T] of a rate to a folder, one after another
-        checkpoint: a checkpoint of fit, whose averaged weights are used, or what export wrote
-        out: the folder that gets the WAV files and their spectrograms
-        seconds: length of each file
+        checkpoint: a checkpoint of fit (its averaged weights), `last` or `best` of the newest run,
+            what export wrote, or a published file of Dance Diffusion
+        out: the folder that gets the files
+        seconds: length of what is generated; the default is the model's, or the initial audio's
         count: how many files
-        sampler: analytic, euler or first_hitting (absorb only)
-        steps: the sampler's steps; for first_hitting at most this many network calls
-        temperature: below 1 keeps to likelier tokens
-        top_p: draw from the likeliest tokens that together have this probability
+        sampler: FirstHitting, Analytic or Euler for SEDD, DDIM, DPM or IPLMS for the others, with
+            options of its own such as --sampler.steps; the default is the model's
+        steps: the sampler's steps
         seed: the same seed gives the same audio
         batch_size: how many files are generated at once
         prompt: a music file to continue, or to repair with --regenerate
-        regenerate: start and end in seconds of the part of the prompt to make anew, '[4.0, 6.5]'
+        regenerate: start and end in seconds of the part of the prompt to regenerate, '[4.0, 6.5]'
+        init_audio: a music file that the result is to resemble
+        init_strength: how much of it to keep: 0 nothing, 1 all of it
+        cond: metadata by name for a model that reads it: --cond.folder NAME
+        sample_rate: of a published file, which doesn't hold it, in Hz
         accelerator: auto, cpu, gpu, …
+
+    Raises:
+        UserError: for what the model can't do, for values out of range, and for unreadable files
     """
-    module = load(checkpoint, accelerator)
-    if not isinstance(module, SEDD):
-        kind = type(module).__name__
-        raise ValueError(
-            f"sample takes a SEDD checkpoint, this one is of {kind}: see sample jbdiff --help and "
-            "sample dance --help"
+    settings = {name: value for name, value in locals().items() if name != "sampler"}
+    if min(count, batch_size) < 1:
+        raise UserError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
+    folder = SampleFolder(out)
+    settings["checkpoint"] = find_checkpoint(checkpoint)
+    model = load_model(settings["checkpoint"], accelerator, sample_rate)
+    model.check_sampler(sampler)
+    sampler = sampler or getattr(model, "sampler", None)
+    if steps is not None:
+        sampler = with_steps(sampler, steps)
+    rate = model.sample_rate
+    given = None if prompt is None else audio.read(prompt, sample_rate=rate)
+    keep = None if regenerate is None else kept(given, regenerate, rate)
+    init = None if init_audio is None else audio.read(init_audio, sample_rate=rate)
+    files = []
+    for first, number in batches(count, batch_size):
+        with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", bar_format=BAR) as bar:
+            clips = generate(
+                model, bar, seconds=seconds, count=number, prompt=given, keep=keep, init=init,
+                strength=init_strength, sampler=sampler, seed=seed + first,
+                cond={name: [value] * number for name, value in (cond or {}).items()} or None,
+            )  # fmt: skip
+        one = {"seed": seed + first, "count": number, "batch_size": number, "steps": None}
+        files += folder.write(clips, model, sampler, settings | one)
+    return files
+
+
+@torch.inference_mode()
+def generate(model: AudioModel, bar: tqdm, **options) -> Tensor:
+    """Call a model's generate, showing how far it is."""
+
+    def advance(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return model.generate(**options, on_step=advance).float().cpu()
+
+
+def batches(count: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """Yield the first index and the size of each batch."""
+    for first in range(0, count, batch_size):
+        yield first, min(batch_size, count - first)
+
+
+def with_steps(sampler: Sampler | None, steps: int) -> Sampler:
+    """Return a sampler with other steps; UserError for one that has none."""
+    if not (is_dataclass(sampler) and hasattr(sampler, "steps")):
+        raise UserError(f"{type(sampler).__name__} has no steps to set: leave out --steps")
+    return replace(sampler, steps=steps)
+
+
+def kept(prompt: Tensor | None, part: tuple[float, float], sample_rate: int) -> Tensor:
+    """Return which samples [T] of a prompt [C, T] stay; `part` is in seconds."""
+    if prompt is None:
+        raise UserError("regenerate needs a prompt, the file that is repaired")
+    start, stop = part
+    length = prompt.shape[-1] / sample_rate
+    if not 0 <= start < stop <= length:
+        raise UserError(
+            f"regenerate needs 0 <= start < end <= {length:.2f} s, the prompt's length, "
+            f"got {start} and {stop}"
         )
-    made = generate(
-        module, plan(module, seconds, prompt, regenerate),
-        count, batch_size, sampler, steps, temperature, top_p, seed,
-    )  # fmt: skip
-    save(out, made, module.sample_rate)
+    keep = torch.ones(prompt.shape[-1], dtype=torch.bool)
+    keep[round(start * sample_rate) : round(stop * sample_rate)] = False
+    return keep
+
+
+def make_song(song: Song) -> Path:
+    """Make a song with the models of its settings, or resume it; return its folder."""
+    models = published_models(song)
+    for name, checkpoint in song.checkpoints.items():
+        if name in models:
+            continue
+        try:
+            models[name] = load_model(checkpoint, song.accelerator)
+        except UserError as error:
+            raise UserError(f"{name}.checkpoint: {error}") from error
+    return make_with(song, models)

@@ -1,152 +1,123 @@
-"""fit, validate, test and predict: LightningCLI in subclass mode, with what users expect around it.
-
-A model and data come from --config, and each run has its folder, `default_root_dir`, to itself.
-"""
+"""fit, validate, test and predict: LightningCLI in subclass mode."""
 
 import os
-import sys
 from pathlib import Path
 
-import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
-from callbacks.progress import ResumedBar
-from callbacks.run_folder import RunFolder, place_of
+from callbacks.run_folder import RunFolder, local_folder
 from callbacks.termination import Termination
+from foundation.errors import MissingFileError, UserError
 from foundation.weights import read_content
+from music_diffusion.commands.arguments import with_configs_first
+from music_diffusion.commands.error_lines import usage_errors
+from music_diffusion.commands.runs import find_checkpoint, folder_of
+from music_diffusion.commands.trainer import RunTrainer
+from music_diffusion.commands.wandb_settings import settle_wandb
+from music_diffusion.provenance import WANDB_ID, Provenance
 
-ROOT = Path(__file__).parents[2]
-SHARES = (  # whole numbers of batches, or a share of all
-    *(f"limit_{loop}_batches" for loop in ("train", "val", "test", "predict")),
-    *("overfit_batches", "val_check_interval"),
-)
-CLASSES = """The configs in configs/ say what the model and the data are. Their options:
-
-  python cli.py fit --model.help sedd.module.SEDD
-                    --model.help jbdiff.module.JBDiff
-                    --model.help jbdiff.dance_module.Dance
-                    --model.help codec.vqvae_module.VQVAEModule
-                    --data.help datamodules.token_data.TokenDataModule
-                    --data.help datamodules.wav.WavDataModule
-
-To go on with a run: --ckpt_path last, or a file. Lightning's own options:
-"""
+ABOUT = """A model and data come from configs, files or ours by name: --config sedd_absorb; later
+ones and options change earlier ones. A run's folder is runs/NAME with --name NAME, and runs/TIME
+without; --ckpt_path resumes in the folder of the checkpoint: last and best are those of --name, or
+of the newest run. The options of the model and the data:
+--model.help sedd.module.SEDD, jbdiff.module.JBDiff, jbdiff.dance_module.Dance or
+codec.vqvae_module.VQVAEModule; --data.help datamodules.token_data.TokenDataModule or
+datamodules.wav.WavDataModule."""
 
 
 class CommandLine(LightningCLI):
-    def _parse_ckpt_path(self) -> None:
-        """Look at the checkpoint before music is encoded; its settings replace none."""
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, help="the run's folder is runs/NAME")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Parse, and look at the checkpoint before music is encoded; its settings replace none."""
+        with usage_errors(args[0]):
+            self.config = parser.parse_args(args)
         config = self.config[self.config.subcommand]
-        if config.ckpt_path == "best":  # which Lightning knows only within the run that made it
-            folder = config.trainer.default_root_dir
-            config.ckpt_path = str(Path(folder, "checkpoints", "best.ckpt"))
-        path = config.ckpt_path
-        if path and "://" not in path and path not in ("last", "hpc"):
-            check_resumable(path, config.model)
+        root, self.resumed, self.content = config.trainer.default_root_dir, None, {}
+        if config.ckpt_path:
+            self.resumed = find_checkpoint(config.ckpt_path, config.name, root)
+            if "://" not in self.resumed and self.resumed != "hpc":
+                self.content = check_resumable(self.resumed, config.model)
+        elif self.config.subcommand != "fit":
+            print(f"{self.config.subcommand}: no --ckpt_path, this is the model before training")
+        config.trainer.default_root_dir = folder_of(config.name, root, self.resumed)
+        config.ckpt_path = None  # Lightning would put the checkpoint's settings into ours
 
     def before_instantiate_classes(self) -> None:
-        """Keep whole numbers of batches; let wandb keep its files in the run's folder, too."""
-        trainer = self._get(self.config, "trainer")
-        for name, count in counts(sys.argv[1:]).items():
-            trainer[name] = count
-        loggers = trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]
-        for logger in loggers:
-            if logger and logger is not True and logger.class_path.endswith("WandbLogger"):
-                go_offline_without_account()
-                if logger.init_args.save_dir == ".":
-                    logger.init_args.save_dir = trainer.default_root_dir
+        config = self.config[self.subcommand]
+        config.ckpt_path = self.resumed
+        settle_wandb(config.trainer, self.content.get(WANDB_ID))
 
     def before_fit(self) -> None:
-        self.run_folder = RunFolder(self._get(self.config, "ckpt_path"))
-        if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
-            self.run_folder.take(root)
-        self.trainer.callbacks.insert(0, self.run_folder)
+        run = RunFolder(self.resumed)
+        if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):
+            run.take(folder)
+        self.trainer.callbacks.insert(0, run)
 
     def after_fit(self) -> None:
-        """Say how far it is and where things are; training that had nothing to do says no more."""
-        if rank_zero_only.rank == 0 and (root := place_of(self.trainer)):
-            step, folder = self.trainer.global_step, os.path.relpath(root)
-            print(f"at step {step}; checkpoints are in {folder}/checkpoints")
-            if not self.run_folder.trained:
+        if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):
+            step = self.trainer.global_step
+            print(f"at step {step}; checkpoints are in {os.path.relpath(folder)}/checkpoints")
+            if step == self.content.get("global_step"):
                 print("nothing was left to train: max_steps and max_time count from the first run")
 
 
 class RunConfig(SaveConfigCallback):
-    """Write config.yaml when training starts: other commands and refused ones leave it alone."""
+    """Write the run's config.yaml when training starts; other commands leave it alone."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         pass
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().setup(trainer, pl_module, "fit")
+        if trainer.is_global_zero and (folder := local_folder(trainer)):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = str(folder / "config.yaml")
+            self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=False)
 
 
-def train(args: list[str]) -> None:
-    """Run one of Lightning's commands, args[0]; raise ValueError or OSError for a mistake."""
-    args = arranged(args)
-    names = {arg.split("=")[0] for arg in args}
-    if {"-h", "--help"} & names:
-        print(CLASSES)
-    elif not {"--print_config", "--model.help", "--data.help"} & names:
-        if not {"--config", "--model"} & names:
-            raise ValueError(f"{args[0]} needs a model: give --config configs/sedd_absorb.yaml")
-        if args[0] != "fit" and "--ckpt_path" not in names:
-            print(f"{args[0]}: no --ckpt_path given, this is the model before any training")
-    sys.argv[1:] = args  # where LightningCLI looks, also on the processes that DDP starts
+def train(command: str, args: list[str]) -> CommandLine:
+    """Run one of Lightning's commands; UserError for a mistake in what was asked for."""
+    options = {"exit_on_error": False, "description": ABOUT}
     try:
-        CommandLine(
+        return CommandLine(
             LightningModule,
             LightningDataModule,
+            trainer_class=RunTrainer,
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
             save_config_callback=RunConfig,
-            save_config_kwargs={"overwrite": True},
-            # our samplers already give each process its share
             trainer_defaults={
-                "use_distributed_sampler": False,
-                "default_root_dir": "runs",
-                "callbacks": [BatchSeed(), ResumedBar(), Termination()],
+                "use_distributed_sampler": False,  # ours give each process its share already
+                "callbacks": [BatchSeed(), Termination(), Provenance()],
             },
             parser_kwargs={"exit_on_error": False}
-            | dict.fromkeys(LightningCLI.subcommands(), {"exit_on_error": False}),
+            | {name: dict(options) for name in LightningCLI.subcommands()},
+            args=[command, *with_configs_first(args)],
         )
-    except MisconfigurationException as error:  # no such accelerator, devices or strategy
-        raise ValueError(str(error)) from error
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
 
 
-def counts(args: list[str]) -> dict[str, int]:
-    """Find the trainer's settings where 1 was written: one batch, which the parser makes 1.0, all.
+def check_resumable(path: str, model: Namespace) -> dict:
+    """Return what a checkpoint of fit holds; UserError unless it's of the model of these settings.
 
-    What comes later counts, as it does for the parser.
+    Tensors stay in the file until they are used.
     """
-    found: dict[str, object] = {}
-    for arg, after in zip(args, [*args[1:], ""], strict=True):
-        name, _, value = arg.partition("=")
-        value = value or after
-        if name in ("--config", "-c") and Path(value).is_file():
-            settings = yaml.safe_load(Path(value).read_text()).get("trainer") or {}
-            found |= {name: settings[name] for name in SHARES if name in settings}
-        elif name.removeprefix("--trainer.") in SHARES:
-            found[name.removeprefix("--trainer.")] = 1 if value == "1" else None
-    return {name: 1 for name, value in found.items() if type(value) is int and value == 1}
-
-
-def check_resumable(path: str, model: Namespace) -> None:
-    """Raise unless a path is that of a checkpoint of fit, of the model of these settings."""
     file = Path(path).expanduser()
     if not file.exists():
-        raise FileNotFoundError(f"no checkpoint at {file}")
+        raise MissingFileError(f"no checkpoint at {file}")
     if file.is_dir():
-        raise ValueError(f"{file} is a folder: --ckpt_path takes a file, such as last.ckpt")
+        raise UserError(f"{file} is a folder: --ckpt_path takes a file, such as last.ckpt")
     content = read_content(file, in_place=True)
     if "loops" not in content:
-        raise ValueError(
+        raise UserError(
             f"{file} is no checkpoint of fit but weights alone: start from them with "
             f"--model.init_from {file}"
         )
@@ -157,36 +128,8 @@ def check_resumable(path: str, model: Namespace) -> None:
         ("level", "jb_level", level),
     ):
         if theirs.get(name, ours) != ours:
-            raise ValueError(
+            raise UserError(
                 f"{file} is of {what} {theirs[name]}, the config's is {ours}: give the --config "
                 "files and options that it was made with"
             )
-
-
-def arranged(args: list[str]) -> list[str]:
-    """Put --config FILE before the options that change it, wherever it stands.
-
-    configs/jbdiff.yaml is the config where a level is given and neither a config nor a model.
-    """
-    configs, options, rest = [], [], iter(args[1:])
-    for arg in rest:
-        name, _, value = arg.partition("=")
-        if name in ("--config", "-c"):
-            configs += ["--config", value or next(rest, "")]
-        else:
-            options.append(arg)
-    names = {option.split("=")[0] for option in options}
-    if not configs and "--model" not in names and "--model.jb_level" in names:
-        configs = ["--config", str(ROOT / "configs" / "jbdiff.yaml")]
-    return [args[0], *configs, *options]
-
-
-def go_offline_without_account() -> None:
-    """Keep wandb from asking for an account: without one, runs are kept on disk."""
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    known = os.environ.get("WANDB_API_KEY") or (
-        netrc.is_file() and "wandb" in netrc.read_text(errors="ignore")
-    )
-    if not known and "WANDB_MODE" not in os.environ:
-        os.environ["WANDB_MODE"] = "offline"
-        print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
+    return content

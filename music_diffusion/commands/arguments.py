@@ -1,0 +1,70 @@
+"""Options of the command line that come before all others: the files of settings."""
+
+import argparse
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from foundation.errors import MissingFileError, UserError
+from music_diffusion.checkpoints.legacy import upgrade_config
+
+
+def with_configs_first(args: list[str]) -> list[str]:
+    """Put --config FILE and --model CLASS before the options that change them.
+
+    A config is a file, or the name of one of ours: `--config sedd_absorb`. configs/jbdiff.yaml is
+    the one where a level is given and neither a config nor a model. The folders of the configs,
+    and the current one, become importable, after everything else.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    parser.add_argument("--model")
+    parser.add_argument("--model.jb_level", dest="level")
+    known, rest = parser.parse_known_args(args)
+    configs = [find_config(name) for name in known.config]
+    if known.level and not configs and not known.model:
+        configs = [find_config("jbdiff")]
+    for folder in (Path.cwd(), *(path.absolute().parent for path in configs)):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    first = [part for path in configs for part in ("--config", settings_in(path))]
+    first += ["--model", known.model] if known.model else []
+    return first + (["--model.jb_level", known.level] if known.level else []) + rest
+
+
+def find_config(name: str) -> Path:
+    """Find a file of settings: as it is named, or among those that come with the program."""
+    if (path := Path(name).expanduser()).is_file():
+        return path
+    ours = Path(str(files("configs")))
+    if path.parent in (Path(), Path("configs")) and (ours / f"{path.stem}.yaml").is_file():
+        return ours / f"{path.stem}.yaml"
+    known = ", ".join(sorted(file.stem for file in ours.glob("*.yaml")))
+    if path.exists():
+        raise UserError(f"--config {name} is a folder, give a file")
+    raise MissingFileError(f"there is no config {name}: give a file, or one of ours: {known}")
+
+
+def settings_in(path: Path) -> str:
+    """Return the path of a file of settings, or the settings as text where they need a change.
+
+    Names of earlier versions become today's, and of the file beside a sample its settings count.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} holds no settings in YAML: {reason}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings in YAML, but {type(content).__name__}")
+    settings = content["settings"] if content.keys() >= {"settings", "made"} else content
+    if "levels" in settings:
+        from jbdiff.song_migration import converted  # it takes a second to import
+
+        settings = converted(settings)
+    else:
+        settings = upgrade_config(settings)
+    return str(path) if settings == content else json.dumps(settings)

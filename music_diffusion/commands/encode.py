@@ -1,0 +1,72 @@
+"""encode: a folder of music to tokens, ahead of training."""
+
+import logging
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from codec.jukebox import JukeboxCodec
+from datamodules.data_order import outlive_sigterm
+from datamodules.encode import EncodeModule, Job, Tracks
+from foundation.codec import Codec
+from music_diffusion.commands.options import call
+from music_diffusion.commands.trainer import RunTrainer
+
+log = logging.getLogger(__name__)
+
+
+def run(args: list[str]) -> None:
+    call("encode", encode, args)
+
+
+def encode(
+    audio: str,
+    out: str | None = None,
+    level: int = 2,
+    codec: Codec | None = None,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    num_workers: int = 1,
+) -> Path:
+    """Encode a folder of music to tokens and return the token store's folder.
+
+    Run it again to resume, or after files have changed: what has tokens is skipped.
+
+    Args:
+        audio: a folder, searched with all its folders, or one file
+        out: the token store's folder; the default is the one that fit looks for
+        level: the level of Jukebox's codec, 2 (coarsest), 1 or 0, where no codec is given
+        codec: another codec, such as WavTokenizer, with --codec.path FILE
+        accelerator: Lightning's accelerator
+        devices: how many devices share the work
+        num_nodes: how many machines share the work
+        num_workers: processes that read files, for each device
+
+    Raises:
+        UserError: where there is no music, and for a store that another codec made
+    """
+    codec = codec or JukeboxCodec(level)
+    job = Job.of(audio, codec, codec.stream_names, Path(out) if out else None)
+    todo = job.todo
+    trainer = RunTrainer(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        precision="32-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.store.folder)
+    if todo:
+        loader = DataLoader(
+            Tracks(todo, codec.sample_rate),
+            batch_size=None,
+            num_workers=num_workers,
+            worker_init_fn=outlive_sigterm,
+        )
+        trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
+    job.finish()
+    log.info("%d tracks of tokens in %s", len(job.store.keys()), job.store.folder)
+    return job.store.folder

@@ -1,0 +1,84 @@
+"""Mistakes of a user in one line; errors of code keep their traceback."""
+
+import errno
+import re
+from argparse import ArgumentError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from foundation.errors import UserError
+
+NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
+FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+INSTALLED = (
+    *("torch", "torchaudio", "lightning", "jsonargparse", "einops", "soundfile", "wandb"),
+    *("safetensors", "matplotlib", "tqdm", "filelock", "numpy", "yaml"),
+)
+
+
+@contextmanager
+def usage_errors(command: str) -> Iterator[None]:
+    """Turn a parser's error into a UserError that names the help to read."""
+    try:
+        yield
+    except ArgumentError as error:
+        reason = clear(str(error))
+        found = re.match(r"Parser key \"(\w+)\": Problem with given class_path '([\w.]+)'", reason)
+        options = "--{}.help {}".format(*found.groups()) if found else "--help"
+        raise UserError(f"{reason}\n(cli.py {command} {options} lists the options)") from error
+
+
+def explain(error: Exception) -> tuple[str, int] | None:
+    """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
+    if isinstance(error, OSError) and error.filename and error.errno in FILE_ERRORS:
+        return f"{error.filename}: {error.strerror}", 2
+    if isinstance(error, ModuleNotFoundError) and error.name in INSTALLED:
+        return (
+            f"the package {error.name} isn't in this Python: pip install -r requirements.txt, or, "
+            "after make quickstart, source .venv/bin/activate",
+            2,
+        )
+    if isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error)):
+        return (
+            "out of memory: make less at once (fit: --data.batch_size, with "
+            "--trainer.accumulate_grad_batches to make up for it; sample: --seconds, --batch_size)",
+            1,
+        )
+    return None
+
+
+def clear(message: str) -> str:
+    """Cut a parser's tree of failed attempts down to the reasons."""
+    if "class_path 'lightning.LightningModule'" in message or '"model" is required' in message:
+        return (
+            "no config says what the model is: give --config sedd_absorb or another; an overlay, "
+            "such as tiny, goes after it: --config sedd_absorb --config tiny"
+        )
+    start, found, reasons = message.partition("Errors:")
+    if not found:
+        return where_looked(" ".join(re.sub(r"<class '(\w+)'>", r"\1", message).split()))
+    parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
+    parts = [part for part in parts if part and not part.startswith("Expected a <class")]
+    where = start.split("Does not validate")[0].strip()
+    if not parts:
+        kinds = " ".join(start.partition("Subtypes:")[2].split())
+        value = reasons.partition("Given value:")[2].strip()
+        return f"{where} expected one of {kinds}, got {value}"
+    return where_looked(f"{where} {'; '.join(parts)}".strip())
+
+
+def where_looked(reason: str) -> str:
+    """Add where classes are looked for to the message of one that isn't found."""
+    if not re.search(
+        r"No module named|ModuleNotFound|Unexpected import|not.*import|Import", reason
+    ):
+        return reason
+    return (
+        f"{reason} (looked in the project, the installed packages, the current folder "
+        f"{Path.cwd()} and the folders of the configs)"
+    )

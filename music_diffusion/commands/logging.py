@@ -1,0 +1,40 @@
+"""What the command line prints while it works: our packages' events, above progress bars."""
+
+import logging
+import sys
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import TextIO
+
+PACKAGES = (
+    *("foundation", "audio", "codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"),
+    "music_diffusion",
+)
+
+
+def above_bars(stream: TextIO) -> AbstractContextManager:
+    """Let what is printed stand on a line of its own, above progress bars."""
+    bars = sys.modules.get("tqdm")  # none where nothing has imported it
+    return bars.tqdm.external_write_mode(stream) if bars else nullcontext()
+
+
+class AboveBars(logging.StreamHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        with above_bars(self.stream):
+            super().emit(record)
+
+
+def report_events() -> None:
+    """Print what our packages log; leave out Lightning's tips and what means nothing here."""
+    handler = AboveBars()
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
+    for message in (
+        ".*LeafSpec",
+        r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,49 @@
+"""Where runs lie: a folder each in `runs`, named by the user or by the time of its start."""
+
+import os
+import time
+from pathlib import Path
+
+from foundation.errors import MissingFileError, UserError
+
+RUNS = Path("runs")
+NEWEST = ("last", "best")  # of a run's checkpoints
+
+
+def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str:
+    """Return the folder that a run writes to.
+
+    It is the one that is given, or that of the checkpoint which is resumed, or a new one: named by
+    the time, or by the job on a SLURM cluster, which starts a job again under the same number.
+    """
+    if name and root:
+        raise UserError("give --name or --trainer.default_root_dir, not both")
+    if root:
+        return root
+    if name:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"--name {name} isn't a name in {RUNS}: see --trainer.default_root_dir")
+        return str(RUNS / name)
+    if checkpoint and (parent := Path(checkpoint).expanduser().absolute().parent):
+        if parent.name == "checkpoints":
+            return str(parent.parent)
+    job = os.environ.get("SLURM_JOB_ID")
+    return str(RUNS / (f"job_{job}" if job else time.strftime("%Y-%m-%d_%H-%M-%S")))
+
+
+def find_checkpoint(which: str, name: str | None = None, root: str | None = None) -> str:
+    """Find `last` or `best` of a run, or of the newest one where none is named."""
+    if which not in NEWEST:
+        return which
+    if name or root:
+        folders = [Path(folder_of(name, root, None)).expanduser()]
+    else:
+        folders = [RUNS, *RUNS.glob("*")]
+    found = [path for folder in folders for path in folder.glob(f"checkpoints/{which}*.ckpt")]
+    if not found:
+        where = folders[0] if name or root else f"the runs in {RUNS}"
+        raise MissingFileError(
+            f"there is no {which}.ckpt in {where}: give a run's --name, a checkpoint's path, or "
+            "leave --ckpt_path out"
+        )
+    return str(max(found, key=lambda path: path.stat().st_mtime))

@@ -1,0 +1,57 @@
+"""Files of generated audio: WAV, spectrogram, and the settings that make them again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from audio import files as audio
+from audio.spectrogram import write_spectrogram
+from foundation.audio_module import AudioModel
+from foundation.files import output_folder, write_json
+from foundation.sampler import Sampler
+from music_diffusion.provenance import made_now
+
+
+class SampleFolder:
+    """A folder of samples, numbered on from those that are in it; UserError if it's a file."""
+
+    def __init__(self, out: str | Path):
+        self.folder = output_folder(out)
+
+    def write(
+        self, clips: Tensor, model: AudioModel, sampler: Sampler | None, settings: Mapping
+    ) -> list[Path]:
+        """Write clips [B, C, T], which these settings of `sample` generated together."""
+        made, files = made_now(), []
+        if model.codec is not None:
+            made["codec"] = model.codec.fingerprint
+        number = 0
+        for index, clip in enumerate(clips):
+            while (path := self.folder / f"sample_{number}.wav").exists():
+                number += 1
+            audio.write(path, clip, model.sample_rate)
+            write_spectrogram(path.with_suffix(".png"), clip, model.sample_rate)
+            content = {"settings": absolute(settings) | {"sampler": described(sampler)}}
+            write_json(path.with_suffix(".json"), content | {"index": index, "made": made})
+            files.append(path)
+        return files
+
+
+def described(sampler: Sampler | None) -> dict | None:
+    """Return a sampler's class path and options, as the command line reads them."""
+    if sampler is None:
+        return None
+    kind = type(sampler)
+    options = asdict(sampler) if is_dataclass(sampler) else {}
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": options}
+
+
+def absolute(settings: Mapping) -> dict:
+    """Return settings with the paths of files as they are from anywhere."""
+    made = {name: value for name, value in settings.items() if name != "out"}
+    for name in ("checkpoint", "prompt", "init_audio"):
+        if made[name]:
+            made[name] = str(Path(made[name]).expanduser().absolute())
+    return made

@@ -1,0 +1,117 @@
+"""Lightning's Trainer with the types and defaults that users of the command line expect."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Literal
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from foundation.errors import UserError
+
+log = logging.getLogger(__name__)
+Precision = Literal[
+    "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true",
+    "transformer-engine", "transformer-engine-float16", "32", "64", "16", "bf16", 16, 32, 64,
+]  # fmt: skip
+InRun = Callable[[str], CSVLogger] | Callable[[str], TensorBoardLogger]  # given a `save_dir`
+FAST_BF16 = ("avx512_bf16", "amx_bf16", "amx_tile", "bf16", "sve_bf16")  # of a CPU
+
+
+class RunTrainer(Trainer):
+    """A Trainer whose precision follows the device and whose loggers write to the run's folder.
+
+    Args:
+        limit_train_batches: 1 is one batch, 1.0 all of them, as in the other limits
+        limit_val_batches: batches of a validation, or a share of them
+        limit_test_batches: batches of a test, or a share of them
+        limit_predict_batches: batches to predict, or a share of them
+        overfit_batches: batches to train and validate on, or a share of them
+        val_check_interval: training batches from one validation to the next, or a share of an epoch
+        precision: auto is bf16-mixed where the accelerator has it and float32 elsewhere
+        logger: CSVLogger, TensorBoardLogger, WandbLogger or others; false for none
+        default_root_dir: the run's folder, instead of --name
+    """
+
+    def __init__(
+        self,
+        *,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
+        precision: Precision = "auto",
+        logger: InRun | Logger | list[InRun | Logger] | bool | None = None,
+        default_root_dir: str | None = None,
+        **kwargs,
+    ):
+        accelerator = kwargs.get("accelerator", "auto")
+        loggers = logger if isinstance(logger, list) else [logger]
+        made = [in_folder(item, default_root_dir or ".") for item in loggers]
+        with refused_settings():
+            super().__init__(
+                limit_train_batches=limit_train_batches,
+                limit_val_batches=limit_val_batches,
+                limit_test_batches=limit_test_batches,
+                limit_predict_batches=limit_predict_batches,
+                overfit_batches=overfit_batches,
+                val_check_interval=val_check_interval,
+                precision=resolve_precision(precision, accelerator),
+                logger=made if isinstance(logger, list) else made[0],
+                default_root_dir=default_root_dir,
+                **kwargs,
+            )
+
+
+@contextmanager
+def refused_settings() -> Iterator[None]:
+    """Turn what Lightning says of wrong settings, before any other code runs, into a UserError."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def in_folder(logger: object, folder: str) -> object:
+    """Make a logger that has no folder of its own, to write to this one."""
+    if isinstance(logger, Logger) or not callable(logger):
+        return logger
+    named = "save_dir" in getattr(logger, "keywords", {})
+    return logger() if named else logger(save_dir=folder)
+
+
+def resolve_precision(precision: Precision, accelerator: object) -> object:
+    """Replace auto by what the device does well, and warn where a choice is very slow."""
+    device = torch.device("cpu")
+    if accelerator in ("auto", "gpu", "cuda", "mps"):
+        device = torch.accelerator.current_accelerator(check_available=True) or device
+    on_cpu = device.type == "cpu" and accelerator in ("auto", "cpu")
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        say(logging.INFO, f"precision: {'bf16-mixed' if fast else 'float32'} on {device.type}")
+        return "bf16-mixed" if fast else "32-true"
+    if on_cpu and str(precision).startswith("bf16") and not cpu_has_bf16():
+        say(
+            logging.WARNING,
+            f"precision {precision}: this CPU has no instructions for bfloat16, a step may take 30 "
+            "times as long as in 32-true, the default here",
+        )
+    return precision
+
+
+def cpu_has_bf16() -> bool:
+    """Say whether this CPU computes in bfloat16 itself."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in FAST_BF16)
+
+
+@rank_zero_only
+def say(level: int, message: str) -> None:
+    log.log(level, message)

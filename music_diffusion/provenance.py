@@ -1,0 +1,48 @@
+"""What something was made with: written into checkpoints, exports and beside samples."""
+
+import os
+import shlex
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from music_diffusion.version import commit, version
+
+KEY, WANDB_ID = "provenance", "wandb_id"  # in a checkpoint
+
+
+def seed_of_run() -> int | None:
+    """Return what Lightning's seed_everything was given."""
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return int(seed) if seed else None
+
+
+def made_now() -> dict[str, str]:
+    """Return this code's version and commit, the command, and the time."""
+    time = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {"version": version(), "commit": commit(), "command": command, "time": time}
+
+
+class Provenance(Callback):
+    """Write into each checkpoint what it is made with, as `provenance`.
+
+    Version and commit, command, seed, the codec's fingerprint and, where the data module describes
+    it, the music: its folder, tracks, hours, hash and licence.
+    """
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
+    ) -> None:
+        content: dict[str, object] = made_now() | {"seed": seed_of_run()}
+        if codec := getattr(pl_module, "codec", None):
+            content["codec"] = codec.fingerprint
+        if describe := getattr(trainer.datamodule, "describe", None):  # type: ignore[attr-defined]
+            content["data"] = describe()
+        checkpoint[KEY] = content
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                checkpoint[WANDB_ID] = logger.version
