@@ -96,6 +96,9 @@ class Demo(Callback):
                     log.debug("where the demo failed", exc_info=True)
         trainer.strategy.barrier("demo")
 
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._predictions = run_folder(trainer) / "predictions"
+
     def on_predict_batch_end(
         self,
         trainer: Trainer,
@@ -107,13 +110,13 @@ class Demo(Callback):
     ) -> None:
         """Write what `predict_step` made, each process its own batches."""
         number = batch_idx * trainer.world_size + trainer.global_rank
-        folder = Path(trainer.default_root_dir) / "predictions" / f"batch_{number:04d}"
+        folder = self._predictions / f"batch_{number:04d}"
         for name, audio in outputs.items():
             write_clips(folder, name, audio, pl_module.sample_rate)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            log.info("what was predicted is in %s", Path(trainer.default_root_dir) / "predictions")
+            log.info("the predictions are in %s", self._predictions)
 
     def _due(self, trainer: Trainer) -> bool:
         if self.every_n_steps is None:
@@ -139,11 +142,8 @@ class Demo(Callback):
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Find the folder of this run; every process must ask, for rank zero tells the others."""
-    folder = trainer.log_dir
-    if folder is None or os.path.abspath(folder) == os.getcwd():  # wandb's default is no choice
-        folder = trainer.default_root_dir
-    return Path(folder)
+    """Return the folder of this run; every process must ask, for rank zero tells the others."""
+    return Path(trainer.strategy.broadcast(os.path.abspath(trainer.default_root_dir)))
 
 
 def write_clips(folder: Path, name: str, audio: Tensor, sample_rate: int) -> list[Clip]:

@@ -32,7 +32,8 @@ def report_events() -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
     rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    rank_zero.addFilter(lambda record: "Tip:" not in record.getMessage())
+    dull = ("Tip:", "`weights_only` was not set")
+    rank_zero.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
     for message in (
         ".*LeafSpec",
         r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes

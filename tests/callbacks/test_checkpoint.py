@@ -11,7 +11,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from callbacks.checkpoint import AtomicCheckpointIO, BestCheckpoint, StepCheckpoint, again
+from callbacks.checkpoint import AtomicCheckpointIO, BestCheckpoint, StepCheckpoint
+from foundation.errors import UserError
 from tests.callbacks.toy import At, Toy, fit
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +38,6 @@ def test_keep_none_leaves_only_last(tmp_path):
 
 
 def test_last_is_found_across_versioned_log_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no last.ckpt in"):
-        fit(tmp_path, [StepCheckpoint()], 3, ckpt_path="last")
     for path, max_steps in ((None, 3), ("last", 6), ("last", 9)):
         logger = CSVLogger(tmp_path)  # a new version_N each time
         module = fit(tmp_path, [StepCheckpoint()], max_steps, ckpt_path=path, logger=logger)
@@ -46,12 +45,27 @@ def test_last_is_found_across_versioned_log_folders(tmp_path):
     assert names(tmp_path) == ["last.ckpt", "step_00000009.ckpt"]
 
 
-def test_a_new_run_leaves_an_earlier_last_alone_and_newest_wins(tmp_path):
-    fit(tmp_path, [StepCheckpoint()], 3)
-    fit(tmp_path, [StepCheckpoint()], 5)
-    assert torch.load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 3
-    assert torch.load(tmp_path / "checkpoints/last-v1.ckpt")["global_step"] == 5
-    assert len(fit(tmp_path, [StepCheckpoint()], 6, ckpt_path="last").trajectory) == 1
+def best(tmp_path, **options) -> int:
+    fit(tmp_path, [BestCheckpoint(**options)], 12)
+    return torch.load(tmp_path / "checkpoints/best.ckpt")["global_step"]
+
+
+def test_the_best_is_that_of_the_lowest_or_highest_value(tmp_path):
+    found = {mode: best(tmp_path / mode, mode=mode) for mode in ("min", "max")}
+    assert set(found.values()) < {4, 8, 12} and found["min"] != found["max"]
+
+
+def test_a_resumed_run_knows_the_best_of_the_run_before(tmp_path):
+    callbacks = [BestCheckpoint(), StepCheckpoint(every_n_steps=3)]
+    fit(tmp_path, callbacks, 8)
+    again = BestCheckpoint()
+    fit(tmp_path, [again, StepCheckpoint()], 9, ckpt_path="last")
+    assert again.best == callbacks[0].best < float("inf")
+
+
+def test_a_value_that_nothing_logs_is_refused(tmp_path):
+    with pytest.raises(UserError, match="val/lost isn't logged, but"):
+        best(tmp_path, monitor="val/lost")
 
 
 def interrupt():
@@ -99,6 +113,7 @@ PREPARE = """
 import sys, time
 from pathlib import Path
 from callbacks.checkpoint import StepCheckpoint
+from foundation.errors import UserError
 from tests.callbacks.toy import At, fit
 root = Path(sys.argv[1])
 def wait():
@@ -195,7 +210,8 @@ AtomicCheckpointIO().save_checkpoint({}, sys.argv[1])
     path = tmp_path / "checkpoints/last.ckpt"
     command = [sys.executable, "-c", script, str(path)]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    assert names(tmp_path) == ["last.ckpt.tmp"]
+    (half,) = names(tmp_path)
+    assert half.startswith(".last.ckpt")
     fit(tmp_path, [StepCheckpoint()], 1)
     assert names(tmp_path) == ["last.ckpt", "step_00000001.ckpt"]
 
@@ -207,10 +223,3 @@ def test_without_hard_links_last_is_a_copy(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     fit(tmp_path, [StepCheckpoint()], 2)
     assert torch.load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 2
-
-
-def test_the_line_that_goes_on_can_be_copied():
-    args = ["fit", "--config", "a.yaml", "--ckpt_path", "old", "--data.audio", "my music"]
-    line = "python cli.py fit --config a.yaml --data.audio 'my music' --ckpt_path last.ckpt"
-    assert again(args, "last.ckpt") == line
-    assert again(["fit", "--ckpt_path=old"], "x") == "python cli.py fit --ckpt_path x"

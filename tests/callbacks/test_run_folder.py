@@ -15,15 +15,17 @@ ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from callbacks.run_folder import lock
-file = lock(Path(sys.argv[1]))
+from callbacks.run_folder import RunFolder
+folder = RunFolder()
+folder.take(Path(sys.argv[1]))
 print("locked", flush=True)
 sys.stdin.read()
 """
 
 
 def run(root: Path, max_steps: int, path: str | None = None, **options) -> int:
-    """Train, and give how many steps that took."""
+    """Train, and return how many steps that took."""
+    path = str(root / "checkpoints" / "last.ckpt") if path == "last" else path
     callbacks = [RunFolder(path), StepCheckpoint(), BestCheckpoint()]
     return len(fit(root, callbacks, max_steps, ckpt_path=path, **options).trajectory)
 

@@ -92,5 +92,7 @@ def fit(
         **options | trainer_options,
     )
     train, val = DataLoader(torch.zeros(STEPS_PER_EPOCH, 1)), DataLoader(torch.zeros(2, 1))
+    if ckpt_path == "last":  # which is the command line's to find
+        ckpt_path = str(root / "checkpoints" / "last.ckpt")
     trainer.fit(module, train, val, ckpt_path=ckpt_path)
     return module
