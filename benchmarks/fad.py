@@ -7,6 +7,7 @@ of SciPy's square root of a matrix where SciPy is installed.
 """
 
 import argparse
+import math
 import random
 import time
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def show(name: str, model: Embedding, gaussian: Gaussian, reference: Tensor, cli
     score = frechet(gaussian, Gaussian.of(vectors))
     line = extrapolate(gaussian, vectors, [len(vectors) // len(clips)] * len(clips))
     kad = kernel_distance(reference, vectors)
-    extrapolated = f"{line.score:.2f} ± {line.margin:.2f}"
+    extrapolated = f"{line.score:.2f} ± {line.margin or math.nan:.2f}" if line else "-"
     print(f"{name:32} {score:9.2f} {extrapolated:>18} {kad:9.3f}", flush=True)
 
 
@@ -106,7 +107,7 @@ def speed(dim: int) -> None:
     value = frechet(*sides)
     print(f"ours: {value:.9g} in {time.process_time() - start:.2f} s")
     try:
-        from scipy.linalg import sqrtm
+        from scipy.linalg import sqrtm  # pyright: ignore[reportMissingImports]
     except ImportError:
         return
     a, b = (side.covariance.numpy() for side in sides)

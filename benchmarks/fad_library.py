@@ -64,8 +64,10 @@ def ours(name: str, weights: Path, folders: list[Path]) -> float:
 
 def hub_model(weights: Path) -> torch.nn.Module:
     """Put together what torch.hub would fetch: the package's network behind its front-end."""
-    from torchvggish.torchvggish import VGG
-    from torchvggish.vggish_input import waveform_to_examples
+    from torchvggish.torchvggish import VGG  # pyright: ignore[reportMissingImports]
+    from torchvggish.vggish_input import (  # pyright: ignore[reportMissingImports]
+        waveform_to_examples,
+    )
 
     from metrics.vggish import network
 
@@ -79,7 +81,9 @@ def hub_model(weights: Path) -> torch.nn.Module:
 
 
 def library(name: str, weights: Path, folders: list[Path]) -> float:
-    from frechet_audio_distance import FrechetAudioDistance
+    from frechet_audio_distance import (  # pyright: ignore[reportMissingImports]
+        FrechetAudioDistance,
+    )
 
     torch.hub.load = lambda **_: hub_model(weights / "vggish-10086976.pth")
     published = weights / "Cnn14_16k_mAP=0.438.pth"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
@@ -15,6 +15,7 @@ from audio import files as audio_files
 from callbacks.demo import log_clips, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
 from callbacks.reference_clips import decoded, spread_segments, validation_files
+from foundation.audio_module import AudioModel, Batch
 from foundation.errors import UserError
 from metrics.clip_scorer import ClipScorer
 from metrics.embed_files import embed_files
@@ -103,7 +104,7 @@ class FAD(Callback):
     def load_state_dict(self, state_dict: dict) -> None:
         self._last_step, self.history = state_dict["last_step"], list(state_dict["history"])
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: AudioModel, stage: str) -> None:
         """Find mistakes before training starts."""
         if self.reference:
             audio_files.find(self.reference)
@@ -111,11 +112,12 @@ class FAD(Callback):
             with isolate_rng():
                 self._scorer = ClipScorer(make_or_replace(self.embedding))
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: AudioModel) -> None:
         wait = self.every_n_steps
         due = wait is None or trainer.global_step - self._last_step >= wait
         self._now = None
-        if due and not trainer.sanity_checking and not trainer.fast_dev_run:
+        trial = trainer.fast_dev_run  # pyright: ignore[reportAttributeAccessIssue]
+        if due and not trainer.sanity_checking and not trial:
             self._last_step = trainer.global_step
             has_codec = getattr(pl_module, "codec", None) is not None
             self._now = Measurement(validation_files(trainer) if has_codec else [])
@@ -123,9 +125,9 @@ class FAD(Callback):
     def on_validation_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: AudioModel,
         outputs: object,
-        batch: object,
+        batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -143,8 +145,8 @@ class FAD(Callback):
         self,
         now: Measurement,
         trainer: Trainer,
-        pl_module: LightningModule,
-        batch: object,
+        pl_module: AudioModel,
+        batch: Batch,
         batch_idx: int,
         count: int,
     ) -> None:
@@ -169,11 +171,12 @@ class FAD(Callback):
         now.count += len(clips)
 
     def _embed_floor(
-        self, files: list[Path], trainer: Trainer, pl_module: LightningModule, num_samples: int
+        self, files: list[Path], trainer: Trainer, pl_module: AudioModel, num_samples: int
     ) -> Tensor:
         """Embed this process's part of the validation music, as the model's codec renders it."""
         if self._codec_floor is None:
             codec = pl_module.codec
+            assert codec is not None  # else there were no files for a floor
             rate = codec.sample_rate
             mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
             segments = spread_segments(files, rate, num_samples, self.num_clips, mine)
@@ -182,7 +185,7 @@ class FAD(Callback):
             self._codec_floor = self.scorer.join(vectors)
         return self._codec_floor
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: AudioModel) -> None:
         now = self._now
         if now is None:
             return
@@ -197,7 +200,7 @@ class FAD(Callback):
             pl_module.log(name, value)
 
     def _score(
-        self, now: Measurement, trainer: Trainer, pl_module: LightningModule, sides: list[tuple]
+        self, now: Measurement, trainer: Trainer, pl_module: AudioModel, sides: list[tuple]
     ) -> None:
         """Score the vectors of all processes."""
         if self.scorer.reference is None:
@@ -205,7 +208,7 @@ class FAD(Callback):
         generated, floor = (torch.cat([side[index] for side in sides]) for index in (1, 2))
         now.scores = self.scorer.score(generated, floor)
 
-    def _embed_reference(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+    def _embed_reference(self, trainer: Trainer, pl_module: AudioModel) -> Tensor | None:
         """Embed the reference: the first process fills the cache, the others read it."""
         files = audio_files.find(self.reference) if self.reference else validation_files(trainer)
         if not files:
@@ -219,7 +222,7 @@ class FAD(Callback):
             trainer.strategy.barrier("fad")
         return embed_files(files, model, device, progress=False).values
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: AudioModel) -> None:
         """Keep and plot the scores, beside the losses, which are known by now."""
         now, self._now = self._now, None
         if now is None or not now.scores:
@@ -235,7 +238,7 @@ class FAD(Callback):
                 log.warning("the FAD plot failed: %s", failure)
 
     def _show(
-        self, demos: list[Tensor], trainer: Trainer, pl_module: LightningModule, folder: Path
+        self, demos: list[Tensor], trainer: Trainer, pl_module: AudioModel, folder: Path
     ) -> None:
         step = trainer.global_step
         write_csv(folder / "fad.csv", self.history)

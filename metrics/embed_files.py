@@ -23,7 +23,8 @@ from metrics.embedding_set import EmbeddingSet, describe
 
 log = logging.getLogger(__name__)
 MIN_BATCH = 8  # examples a core embeds at once; fewer, and it mostly reads weights
-In, Out = TypeVar("In"), TypeVar("Out")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 @dataclass

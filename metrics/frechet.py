@@ -59,7 +59,10 @@ class Gaussian:
     @property
     def scatter(self) -> Tensor:
         """Sum [D, D] of the outer products of the deviations from the mean."""
-        return self.products if self.rows is None else self.rows.T @ self.rows
+        if self.rows is not None:
+            return self.rows.T @ self.rows
+        assert self.products is not None  # one of the two is there
+        return self.products
 
     @property
     def covariance(self) -> Tensor:

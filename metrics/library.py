@@ -26,7 +26,9 @@ class LibraryEmbedding(Embedding):
     def __init__(self, model: Literal["clap", "encodec"], path: str | Path | None = None):
         super().__init__()
         try:
-            from frechet_audio_distance import FrechetAudioDistance
+            from frechet_audio_distance import (  # pyright: ignore[reportMissingImports]
+                FrechetAudioDistance,
+            )
         except ImportError as error:
             command = "pip install frechet_audio_distance (the extra `fad`)"
             raise UserError(f"the embedding {model} needs {command}: {error}") from error

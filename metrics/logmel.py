@@ -22,6 +22,8 @@ class LogMel(Embedding):
     dim = 2 * BANDS
     shortest = (PATCH - 1) * HOP
     level = -20.0
+    filters: Tensor
+    window: Tensor
     front_end = "power STFT 1024/512, 64 Slaney mel, dB, mean and deviation of each second"
     measure = "spectral distance (log-mel statistics)"
 

@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 
-def htk(frequency: np.ndarray) -> np.ndarray:
+def htk(frequency: float | np.ndarray) -> np.ndarray:
     """Convert Hz to mel as HTK does."""
     return 1127.0 * np.log1p(np.asarray(frequency) / 700.0)
 
 
-def slaney(frequency: np.ndarray) -> np.ndarray:
+def slaney(frequency: float | np.ndarray) -> np.ndarray:
     """Convert Hz to mel as Slaney's Auditory Toolbox does: linear to 1 kHz, logarithmic above."""
     frequency = np.asarray(frequency, dtype=np.float64)
     above = 15.0 + 27.0 * np.log(np.maximum(frequency, 1.0) / 1000.0) / np.log(6.4)

@@ -37,8 +37,12 @@ class Layer(nn.Module):
         x = pad(x, (0, 0, (time - 1) // 2, time // 2))
         return conv2d(x, self.conv.weight, self.conv.bias).relu_()
 
-    def highest(self, x: Tensor) -> Tensor:
-        """Return the maximum over frequency [B, C', T] of what `forward` gives.
+
+class FrontLayer(Layer):
+    """A layer followed by the maximum over frequency."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter [B, C, T, F] to [B, C', T].
 
         A norm with a positive factor keeps the order, one with a negative factor reverses it; so
         the norm is applied to the extremes alone, and the largest tensor is read once.
@@ -54,8 +58,8 @@ class Network(nn.Module):
     def __init__(self, tags: int = 50):
         super().__init__()
         self.norm = nn.BatchNorm2d(1, eps=EPS)
-        self.timbral = nn.ModuleList(Layer(1, TIMBRAL, (7, height)) for height in HEIGHTS)
-        self.temporal = nn.ModuleList(Layer(1, TEMPORAL, (length, 1)) for length in LENGTHS)
+        self.timbral = nn.ModuleList(FrontLayer(1, TIMBRAL, (7, height)) for height in HEIGHTS)
+        self.temporal = nn.ModuleList(FrontLayer(1, TEMPORAL, (length, 1)) for length in LENGTHS)
         front = 2 * TIMBRAL + 3 * TEMPORAL
         widths = (front, MIDDLE, MIDDLE)
         self.middle = nn.ModuleList(Layer(1, MIDDLE, (7, width)) for width in widths)
@@ -68,7 +72,7 @@ class Network(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """Embed log mel [B, T, 96] to [B, 200]."""
         x = self.norm(mel[:, None])
-        front = [layer.highest(x) for layer in (*self.timbral, *self.temporal)]
+        front = [layer(x) for layer in (*self.timbral, *self.temporal)]
         features = [torch.cat(front, dim=1)]  # [B, C, T]
         for layer in self.middle:
             out = layer(features[-1].transpose(1, 2)[:, None])[..., 0]
@@ -95,6 +99,8 @@ class Musicnn(Embedding):
     dim = 200
     shortest = (PATCH - 1) * HOP
     level = -20.0
+    filters: Tensor
+    window: Tensor
     front_end = "power STFT 512/256, 96 Slaney mel, log10(10000 x + 1), 3 s every 1.5 s"
 
     def __init__(self, path: str | Path | None = None, net: Network | None = None):

@@ -84,9 +84,10 @@ def variables(index: bytes, data: bytes) -> dict[str, np.ndarray]:
     values = {}
     for _, handle in entries(index, footer[place:]):
         for key, record in entries(index, handle):
-            fields = message(record)
+            fields = numbers(record)
             if key and fields.get(1) == FLOAT32:
-                shape = [message(size).get(1, 0) for size in repeated(fields.get(2, b""), 2)]
+                sizes = [size for shape in messages(record, 2) for size in messages(shape, 2)]
+                shape = [numbers(size).get(1, 0) for size in sizes]
                 start, length = fields.get(4, 0), fields[5]
                 raw = np.frombuffer(data[start : start + length], "<f4")
                 values[key.decode()] = raw.reshape(shape)
@@ -132,13 +133,15 @@ def fields_of(buffer: bytes) -> Iterator[tuple[int, int | bytes]]:
         yield number, value
 
 
-def message(buffer: bytes) -> dict[int, int | bytes]:
-    """Read a protocol buffer; of repeated fields, the last."""
-    return dict(fields_of(buffer))
+def numbers(buffer: bytes) -> dict[int, int]:
+    """Read the fields of a protocol buffer that are numbers."""
+    return {field: value for field, value in fields_of(buffer) if isinstance(value, int)}
 
 
-def repeated(buffer: bytes, number: int) -> list[bytes]:
-    return [value for field, value in fields_of(buffer) if field == number]
+def messages(buffer: bytes, number: int) -> list[bytes]:
+    """Read all messages in one field of a protocol buffer."""
+    fields = fields_of(buffer)
+    return [value for field, value in fields if field == number and isinstance(value, bytes)]
 
 
 def varint(buffer: bytes, place: int) -> tuple[int, int]:

@@ -42,8 +42,10 @@ class Block(nn.Module):
 
 def normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Apply a trained batch norm to maps [B, C, H, W] in place, which saves a copy."""
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    shift = norm.bias - norm.running_mean * scale
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    shift = norm.bias - mean * scale
     return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
@@ -84,11 +86,10 @@ class Cnn14(nn.Module):
         classes_num: int = 527,
     ):
         super().__init__()
-        self.spectrogram_extractor = nn.Module()
-        self.spectrogram_extractor.stft = Fourier(window_size, hop_size)
-        self.logmel_extractor = nn.Module()
+        self.spectrogram_extractor = nn.ModuleDict({"stft": Fourier(window_size, hop_size)})
         filters = slaney_filters(sample_rate, window_size, mel_bins, fmin, fmax)
-        self.logmel_extractor.melW = nn.Parameter(filters, requires_grad=False)
+        mel = nn.Parameter(filters, requires_grad=False)
+        self.logmel_extractor = nn.ParameterDict({"melW": mel})
         self.bn0 = nn.BatchNorm2d(mel_bins)
         for number in range(1, 7):
             block = Block(WIDTHS[number - 1], WIDTHS[number])
@@ -98,14 +99,14 @@ class Cnn14(nn.Module):
 
     def log_mel(self, audio: Tensor) -> Tensor:
         """Compute mel power [B, N, M] of audio [B, T] in dB."""
-        mel = self.spectrogram_extractor.stft(audio) @ self.logmel_extractor.melW
+        mel = self.spectrogram_extractor["stft"](audio) @ self.logmel_extractor["melW"]
         return 10 * mel.clamp(min=1e-10).log10()
 
     def embed(self, mel: Tensor) -> Tensor:
         """Embed log mel [B, N, M] to vectors [B, 2048]; without gradients."""
         few = CLIPS if mel.device.type == "cpu" else len(mel)
         x = torch.cat([self.maps(part) for part in mel.split(few)])
-        x = self.conv_block6(x).mean(dim=3)  # [B, 2048, N / 32]
+        x = self.get_submodule("conv_block6")(x).mean(dim=3)  # [B, 2048, N / 32]
         return self.fc1(x.amax(dim=2) + x.mean(dim=2)).relu_()
 
     def maps(self, mel: Tensor) -> Tensor:
@@ -150,7 +151,8 @@ class PANN(Embedding):
         if net is None:
             file = find_weights(path, name, f"pann-{sample_rate // 1000}k")
             load_strictly(self.net, read_state(file), f"{file} doesn't fit {self.name}")
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.eval().requires_grad_(False)
+        self.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         prepare(self.net)
 
     def examples(self, audio: Tensor) -> Tensor:

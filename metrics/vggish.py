@@ -18,7 +18,7 @@ PATCHES = 8  # convolved at once on a CPU, so that they stay in its cache
 CHANNELS = ((64,), (128,), (256, 256), (512, 512))  # convolutions between poolings
 
 
-def network() -> nn.Module:
+def network() -> nn.ModuleDict:
     """Build the network under the published names; the last layer's ReLU is left out."""
     layers: list[nn.Module] = []
     last = 1
@@ -29,10 +29,8 @@ def network() -> nn.Module:
         layers.append(nn.MaxPool2d(2, 2))
     sizes = (512 * 4 * 6, 4096, 4096, 128)
     dense = [(nn.Linear(a, b), nn.ReLU(inplace=True)) for a, b in itertools.pairwise(sizes)]
-    module = nn.Module()
-    module.features = nn.Sequential(*layers)
-    module.embeddings = nn.Sequential(*list(itertools.chain(*dense))[:-1])
-    return module
+    embeddings = nn.Sequential(*list(itertools.chain(*dense))[:-1])
+    return nn.ModuleDict({"features": nn.Sequential(*layers), "embeddings": embeddings})
 
 
 class VGGish(Embedding):
@@ -47,9 +45,11 @@ class VGGish(Embedding):
     sample_rate = 16000
     dim = 128
     shortest = FRAME + (PATCH - 1) * HOP
+    filters: Tensor
+    window: Tensor
     front_end = "magnitude STFT 400/160, 64 HTK mel 125-7500 Hz, log(x + 0.01), 0.96 s"
 
-    def __init__(self, path: str | Path | None = None, net: nn.Module | None = None):
+    def __init__(self, path: str | Path | None = None, net: nn.ModuleDict | None = None):
         super().__init__()
         self.net = net or network()
         if net is None:
@@ -59,7 +59,8 @@ class VGGish(Embedding):
         self.register_buffer("filters", filters, persistent=False)
         window = torch.hann_window(FRAME, dtype=torch.float64).float()
         self.register_buffer("window", window, persistent=False)
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.eval().requires_grad_(False)
+        self.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         prepare(self.net)
 
     def log_mel(self, audio: Tensor) -> Tensor:
@@ -76,5 +77,5 @@ class VGGish(Embedding):
     def embed(self, examples: Tensor) -> Tensor:
         patches = examples[:, None].contiguous(memory_format=torch.channels_last)
         few = PATCHES if examples.device.type == "cpu" else len(patches)
-        maps = torch.cat([self.net.features(part) for part in patches.split(few)])
-        return self.net.embeddings(maps.permute(0, 2, 3, 1).flatten(1))
+        maps = torch.cat([self.net["features"](part) for part in patches.split(few)])
+        return self.net["embeddings"](maps.permute(0, 2, 3, 1).flatten(1))

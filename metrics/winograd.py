@@ -107,6 +107,7 @@ class Conv3x3(nn.Conv2d):
         x = x.unfold(1, TILE, STEP).unfold(2, TILE, STEP)  # [B, R, S, before, 6, 6]
         batch, rows, columns, channels = x.shape[:4]
         x = transform(INPUT, x.permute(4, 5, 0, 1, 2, 3)).view(TILE**2, -1, channels)
+        assert self.transformed is not None
         made = transform(OUTPUT, (x @ self.transformed).view(TILE, TILE, -1))
         made = made.view(STEP, STEP, batch, rows, columns, -1).permute(2, 3, 0, 4, 1, 5)
         return made.reshape(batch, rows * STEP, columns * STEP, -1)

@@ -30,11 +30,10 @@ class Tiny(Cnn14):
 
     def __init__(self):
         torch.nn.Module.__init__(self)
-        self.spectrogram_extractor = torch.nn.Module()
-        self.spectrogram_extractor.stft = Fourier(512, 160)
-        self.logmel_extractor = torch.nn.Module()
+        self.spectrogram_extractor = torch.nn.ModuleDict({"stft": Fourier(512, 160)})
         filters = slaney_filters(16000, 512, 64, 50, 8000)
-        self.logmel_extractor.melW = torch.nn.Parameter(filters, requires_grad=False)
+        mel = torch.nn.Parameter(filters, requires_grad=False)
+        self.logmel_extractor = torch.nn.ParameterDict({"melW": mel})
 
     def embed(self, mel: torch.Tensor) -> torch.Tensor:
         return mel.mean(dim=1).repeat(1, 32)

@@ -30,7 +30,8 @@ def test_few_vectors_and_their_covariance_agree():
     assert frechet(a, b) == pytest.approx(frechet(*same), rel=1e-10)
     assert frechet(a, a) == pytest.approx(0, abs=1e-10)
     assert (a.rank, same[0].rank) == (4, 4)
-    assert "5 vectors" in deficiency(a, b) and "20 dimensions" in deficiency(a, b)
+    warning = deficiency(a, b) or ""
+    assert "5 vectors" in warning and "20 dimensions" in warning
     assert deficiency(Gaussian.of(normal(21, 20)), Gaussian.of(normal(30, 20))) is None
 
 
@@ -72,12 +73,14 @@ def test_extrapolation_takes_the_bias_of_few_vectors_away():
     vectors = normal(20000, 16)
     reference = Gaussian.of(vectors)
     parts = vectors[:800].split(200)
-    found = [extrapolate(reference, part, [2] * 100) for part in parts]
+    lines = [extrapolate(reference, part, [2] * 100) for part in parts]
+    found = [line for line in lines if line]
     biased = sum(frechet(reference, Gaussian.of(part)) for part in parts) / 4
     assert abs(sum(part.score for part in found) / 4) < biased / 4
-    assert sum(abs(part.score) < part.margin for part in found) >= 3  # the truth is 0
+    assert sum(abs(part.score) < (part.margin or 0) for part in found) >= 3  # the truth is 0
     assert extrapolate(reference, parts[0][:10], [10]) is None
-    assert extrapolate(reference, parts[0], [200]).margin is None
+    line = extrapolate(reference, parts[0], [200])
+    assert line and line.margin is None
 
 
 def test_kernel_distance_is_the_sum_over_pairs():

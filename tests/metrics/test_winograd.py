@@ -17,11 +17,10 @@ def test_the_fast_way_equals_the_plain_one(rows, columns, bias, monkeypatch):
     monkeypatch.setattr(winograd, "TILES", 2)  # the batch is cut, and the rows
     torch.manual_seed(0)
     conv, x = Conv3x3(7, 5, bias), torch.randn(6, 7, rows, columns)
-    plain = conv2d(
-        x.double(), conv.weight.double(), conv.bias.double() if bias else None, padding=1
-    )
+    shift = None if conv.bias is None else conv.bias.double()
+    plain = conv2d(x.double(), conv.weight.double(), shift, padding=1)
     prepare(nn.Sequential(conv))
-    assert conv.transformed.shape == (36, 7, 5)
+    assert conv.transformed is not None and conv.transformed.shape == (36, 7, 5)
     for made in (conv(x), conv.fast(x), conv.as_product(x)):
         torch.testing.assert_close(made.double(), plain, rtol=1e-5, atol=1e-5)
 
