@@ -1,4 +1,4 @@
-"""Audio that grows window by window, on disk, so that an interrupted song can go on."""
+"""Audio that grows window by window, on disk, so that an interrupted song can be resumed."""
 
 import os
 from pathlib import Path
@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from audio.crossfade import crossfade
+from foundation.errors import UserError
+from foundation.files import replacing
 
 
-class Tape:
+class AudioBuffer:
     """Audio [B, C, T] in a file, joined from windows that may overlap.
 
-    `end` counts the samples and `windows` the windows that are there. The last `overlap` samples
-    are kept as they were before the next window fades in, so that a window which was cut off can be
-    joined again: an interrupted tape goes on bit for bit. An existing file is opened where it ends.
+    `end` counts the samples and `windows` the windows that were appended. The last `overlap`
+    samples are also saved as they were before the next window fades in, so that a window whose
+    writing was interrupted can be appended again: the result is equal bit for bit. An existing
+    file is opened where it ends.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class Tape:
         self._write(self.end - tail.shape[-1], tail)
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Copy samples start to stop [B, C, stop - start], silence where there are none yet."""
+        """Return samples start to stop [B, C, stop - start], silence where there are none yet."""
         out = torch.zeros(*self.shape[:2], stop - start)
         first, last = max(0, start), min(stop, self.end)
         if first < last:
@@ -47,9 +50,12 @@ class Tape:
         return out
 
     def append(self, audio: Tensor, begin: int) -> None:
-        """Join audio [B, C, N] whose first sample belongs at `begin`, up to the tape's length.
+        """Append audio [B, C, N] whose first sample belongs at `begin`, up to the buffer's length.
 
-        What it has before the last `overlap` samples of the tape is dropped.
+        What it has before the buffer's last `overlap` samples is dropped.
+
+        Raises:
+            UserError: for audio that is not finite
         """
         overlap = min(self.overlap, self.end)
         start = self.end - overlap
@@ -60,7 +66,10 @@ class Tape:
             )
         audio = audio.float().cpu()[..., start - begin :]
         if not audio.isfinite().all():
-            raise ValueError(f"{self.path.stem} made samples that are not finite: train it anew")
+            raise UserError(
+                f"{self.path.stem} made samples that are not finite: train it again, or use "
+                "another checkpoint"
+            )
         if overlap:
             faded = crossfade(self.read(start, self.end), audio[..., :overlap], self.style)
             audio = torch.cat([faded, audio[..., overlap:]], dim=-1)
@@ -82,9 +91,7 @@ class Tape:
             os.fsync(file.fileno())
 
     def _save(self) -> None:
-        """Say what is there, once it is on disk."""
+        """Record how much audio there is, once it is on disk."""
         tail = self.read(max(0, self.end - self.overlap), self.end).numpy()
-        temporary = self.state.with_suffix(".tmp")
-        with open(temporary, "wb") as file:
+        with replacing(self.state) as temporary, open(temporary, "wb") as file:
             np.savez(file, end=self.end, windows=self.windows, tail=tail)
-        os.replace(temporary, self.state)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from foundation.weights import mismatch, read_state, under
+from foundation.weights import load_strictly, read_state, under
 
 CODEC = "vqvae."
 ALIASES = ("diffusion.net.", "sampler.net.")  # the same weights under other names
@@ -43,14 +43,13 @@ def published_unet(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_unet(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load our own or a published state dict into a UNet; ValueError names what does not fit."""
-    if any(key.startswith("net.time.") for key in state):  # all of a JBDiff
+    """Load our own or a published state dict, strictly; UserError names what does not fit."""
+    ours = net.state_dict().keys()
+    if state.keys() & {f"net.{key}" for key in ours}:  # all of a JBDiff
         state = {key.removeprefix("net."): value for key, value in state.items()}
-    elif not any(key.startswith("time.") for key in state):
+    elif not state.keys() & ours:
         state = published_unet(state)
-    if problem := mismatch(net.state_dict(), state):
-        raise ValueError(f"{source} is no checkpoint of this U-Net: {problem}")
-    net.load_state_dict(state)
+    load_strictly(net, state, f"{source} is no checkpoint of this network")
 
 
 def holds_other_codec(state: dict[str, Tensor], vqvae: nn.Module) -> bool:
@@ -67,8 +66,5 @@ def dance_state(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_dance(net: nn.Module, path: str | Path) -> None:
-    """Load a file of Dance Diffusion's weights, strictly; ValueError names what does not fit."""
-    state = dance_state(path)
-    if problem := mismatch(net.state_dict(), state):
-        raise ValueError(f"{path} is no checkpoint of this Dance Diffusion network: {problem}")
-    net.load_state_dict(state)
+    """Load a file of Dance Diffusion's weights, strictly; UserError names what does not fit."""
+    load_strictly(net, dance_state(path), f"{path} is no checkpoint of this network")

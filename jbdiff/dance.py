@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foundation.errors import UserError
+from jbdiff.velocity_net import VelocityNet
+
 CHANNELS = (128, 128, 256, 256) + (512,) * 10
 HEAD_DIM = 32
 TIME_FEATURES = 16
@@ -105,10 +108,8 @@ class SkipBlock(nn.Module):
         return torch.cat([self.main(x), x], dim=1)
 
 
-class DiffusionAttnUnet1D(nn.Module):
-    """Predict the velocity of audio x [B, C, T] at times t [B].
-
-    T is a multiple of `multiple`, and at least `min_length`.
+class DiffusionAttnUnet1D(VelocityNet):
+    """Predict the velocity of audio x [B, C, T] at times t [B], without a context.
 
     Args:
         depth: how many resolutions, each half of the one before
@@ -130,7 +131,7 @@ class DiffusionAttnUnet1D(nn.Module):
         check(depth, n_attn_layers, channels)
         self.multiple = 2 ** (depth - 1)
         self.min_length = 3 * self.multiple  # the coarsest resolution is reflected by 2 positions
-        self.io_channels = io_channels
+        self.channels = io_channels
         self.timestep_embed = FourierFeatures(TIME_FEATURES)
         first_attention = depth - n_attn_layers - 1 if n_attn_layers else depth + 1
         self.net = build(channels, first_attention, io_channels)
@@ -138,15 +139,7 @@ class DiffusionAttnUnet1D(nn.Module):
             for parameter in self.net.parameters():
                 parameter *= 0.5  # the published models began so
 
-    def check_length(self, num_samples: int) -> None:
-        """Refuse a length that can't be halved `depth - 1` times."""
-        if num_samples % self.multiple or num_samples < self.min_length:
-            raise ValueError(
-                f"the network takes a multiple of {self.multiple} samples, at least "
-                f"{self.min_length}, got {num_samples}"
-            )
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, context: object = None) -> Tensor:
         self.check_length(x.shape[-1])
         planes = self.timestep_embed(t).to(x.dtype)[..., None].expand(-1, -1, x.shape[-1])
         return self.net(torch.cat([x, planes], dim=1))
@@ -154,12 +147,12 @@ class DiffusionAttnUnet1D(nn.Module):
 
 def check(depth: int, n_attn_layers: int, channels: list[int]) -> None:
     if depth < 2 or len(channels) != depth:
-        raise ValueError(f"c_mults must list {depth} widths, one a depth, got {channels}")
+        raise UserError(f"c_mults must list {depth} widths, one a depth, got {channels}")
     if not 0 <= n_attn_layers < depth:
-        raise ValueError(f"n_attn_layers must be 0 to {depth - 1}, got {n_attn_layers}")
+        raise UserError(f"n_attn_layers must be 0 to {depth - 1}, got {n_attn_layers}")
     deepest = channels[max(0, depth - n_attn_layers - 3) :] if n_attn_layers else []
     if odd := [width for width in deepest if width % HEAD_DIM]:
-        raise ValueError(f"attention needs widths that {HEAD_DIM} divides, got {odd}")
+        raise UserError(f"attention needs widths that {HEAD_DIM} divides, got {odd}")
 
 
 def build(channels: list[int], first_attention: int, io_channels: int) -> nn.Sequential:

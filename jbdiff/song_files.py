@@ -1,37 +1,38 @@
-"""What a song leaves on disk: audio, pictures, a film of them, and the settings that made it."""
+"""The files of a song: audio, pictures, a film of them, and the settings that made it."""
 
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
 from audio import files as audio
+from audio.spectrogram import write_spectrogram
+from foundation.errors import MissingFileError, UserError
+from foundation.files import write_json
 from foundation.weights import WEIGHTS
-from jbdiff.audio_buffer import Tape
+from jbdiff.audio_buffer import AudioBuffer
+from jbdiff.song_migration import converted, sampler_settings
 from jbdiff.song_settings import PLAIN_FILES, Song
 
 log = logging.getLogger(__name__)
-Picture = Callable[[Path, Tensor, int], object]  # draws audio [C, T] at a rate to a PNG
 FRAME = 5  # seconds that a picture of the film shows
 LONGEST = 60  # seconds that a file's picture shows
-ELSEWHERE = ("out", "dry_run", "accelerator")  # settings that another run of a song may change
+CHANGEABLE = ("out", "dry_run", "accelerator")  # settings that another run of a song may change
 
 
-class Outputs:
+class SongFolder:
     """The folder of a song. Settings.json in it is read by `sample jbdiff --config`.
 
-    While the song is being made, `parts` holds the tapes that an interrupted one goes on from.
+    While the song is being made, `parts` holds the audio buffers that it is resumed from.
     """
 
-    def __init__(self, song: Song, picture: Picture):
-        self.picture, self.count = picture, song.count
+    def __init__(self, song: Song):
+        self.count = song.count
         self.folder = Path(song.out).expanduser()
         self.song, self.parts = self.folder / "song.wav", self.folder / "parts"
         self.settings_file = self.folder / "settings.json"
@@ -40,13 +41,13 @@ class Outputs:
             self._check_folder()
 
     def _check_folder(self) -> None:
-        """Refuse a folder that holds a song made in another way."""
+        """Raise UserError for a folder that holds a song made with other settings."""
         if not self.settings_file.is_file():
             return
-        theirs = json.loads(self.settings_file.read_text())
-        names = (self.settings.keys() | theirs.keys()) - set(ELSEWHERE)
+        theirs = converted(json.loads(self.settings_file.read_text()))
+        names = (self.settings.keys() | theirs.keys()) - set(CHANGEABLE)
         if other := sorted(n for n in names if theirs.get(n) != self.settings.get(n)):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} holds a song made with other settings ({', '.join(other)}): "
                 "give another --out"
             )
@@ -58,25 +59,23 @@ class Outputs:
     def part(self, name: str) -> Path:
         return self.parts / f"{name}.f32"
 
-    def begin(self) -> None:
+    def create(self) -> None:
+        """Make the folder and write the settings."""
         self.parts.mkdir(parents=True, exist_ok=True)
-        temporary = self.settings_file.with_suffix(".tmp")
-        try:
-            temporary.write_text(json.dumps(self.settings, indent=2) + "\n")
-            os.replace(temporary, self.settings_file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_json(self.settings_file, self.settings)
 
-    def finish(self) -> None:
-        """Drop the tapes: the song is complete."""
+    def complete_song(self) -> None:
+        """Delete the audio buffers: the song is complete."""
         shutil.rmtree(self.parts)
 
-    def write(self, tapes: dict[str, Tape], sample_rate: int, num_samples: int) -> None:
+    def write(self, buffers: dict[str, AudioBuffer], sample_rate: int, num_samples: int) -> None:
         """Write what there is of each level's audio, and of the song, the last pass in stereo."""
         last = "dance" if "dance" in self.settings["sha256"] else f"level_{min(self.levels)}"
-        for name, tape in tapes.items():
-            made = tape.read(0, min(tape.end, num_samples)) if tape.end else None
-            for i in range(self.count if made is not None else 0):
+        for name, buffer in buffers.items():
+            if not buffer.end:
+                continue
+            made = buffer.read(0, min(buffer.end, num_samples))
+            for i in range(self.count):
                 folder = self.folder if self.count == 1 else self.folder / str(i)
                 if name != "dance":
                     self._write(folder / f"{name}.wav", made[i], sample_rate)
@@ -93,22 +92,31 @@ class Outputs:
         if peak > 1:
             log.warning("%s is clipped: its peak is %.2f", path, peak)
         audio.write(path, samples, sample_rate)
-        self.picture(path.with_suffix(".png"), samples[:, : LONGEST * sample_rate], sample_rate)
+        write_spectrogram(
+            path.with_suffix(".png"), samples[:, : LONGEST * sample_rate], sample_rate
+        )
         frames = path.parent / "pictures"
         frames.mkdir(exist_ok=True)
         for i, part in enumerate(samples.split(FRAME * sample_rate, dim=-1)):
-            self.picture(frames / f"{path.stem}_{i:04d}.png", part, sample_rate)
-        film(path, frames)
+            write_spectrogram(frames / f"{path.stem}_{i:04d}.png", part, sample_rate)
+        write_film(path, frames)
 
 
 def settings(song: Song) -> dict:
-    """All settings that reproduce a song, with whole paths and the hashes of its files."""
+    """Return all settings that reproduce a song, with whole paths and the hashes of its files.
+
+    Raises:
+        UserError: if a file has another hash than the song's settings say
+        MissingFileError: if there is none
+    """
     made = asdict(song)
     del made["out"], made["dry_run"]
+    for name in ("level_2", "level_1", "level_0", "dance"):
+        made[name]["sampler"] = sampler_settings(getattr(song, name).sampler)
     hashes = {name: sha256(name, path) for name, path in song.files.items()}
     for name, wanted in (song.sha256 or {}).items():
         if name in hashes and hashes[name] != wanted:
-            raise ValueError(
+            raise UserError(
                 f"{name} {song.files[name]} is not the file these settings were made with: its "
                 f"sha256 is {hashes[name][:12]}…, not {wanted[:12]}…"
             )
@@ -122,13 +130,13 @@ def settings(song: Song) -> dict:
 
 
 def sha256(name: str, path: str) -> str:
-    """Hash a file, or an export's weights; name what it was for if it is missing."""
+    """Hash a file, or an export's weights; MissingFileError names what it was for."""
     file = Path(path).expanduser()
     if file.is_dir() and not (file / WEIGHTS).is_file():
-        raise FileNotFoundError(f"{name}: {path} is a folder, and not one that export wrote")
+        raise MissingFileError(f"{name}: {path} is a folder, and not one that export wrote")
     file = file / WEIGHTS if file.is_dir() else file
     if not file.is_file():
-        raise FileNotFoundError(f"{name}: no such file: {path}")
+        raise MissingFileError(f"{name}: no such file: {path}")
     digest = hashlib.sha256()
     with open(file, "rb") as content:
         while block := content.read(2**20):
@@ -136,8 +144,8 @@ def sha256(name: str, path: str) -> str:
     return digest.hexdigest()
 
 
-def film(wav: Path, frames: Path) -> None:
-    """Make NAME.mp4 of NAME.wav and its pictures, if there is an FFmpeg to do it."""
+def write_film(wav: Path, frames: Path) -> None:
+    """Make NAME.mp4 of NAME.wav and its pictures, if FFmpeg is installed."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         return

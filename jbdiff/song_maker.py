@@ -1,84 +1,80 @@
-"""How a song is made: its models and passes, the progress, and going on after a stop."""
+"""Make a song: its models' passes one after another, with progress, resumed after a stop."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 from tqdm import tqdm
 
 from audio import files as audio
-from codec.vqvae import SAMPLE_RATE
-from jbdiff.audio_buffer import Tape
-from jbdiff.dance_pass import DancePass, Finisher
+from foundation.audio_module import AudioModel
+from foundation.errors import UserError
+from jbdiff.audio_buffer import AudioBuffer
+from jbdiff.dance_pass import DancePass, StereoModel
 from jbdiff.level_pass import LevelModel, LevelPass, Noise, Read, Sampling
-from jbdiff.module import COARSEST
-from jbdiff.published import published_dance, published_level
-from jbdiff.song_files import Outputs, Picture
+from jbdiff.song_files import SongFolder
 from jbdiff.song_settings import LevelSettings, Song
 
 log = logging.getLogger(__name__)
 SECONDS = 12.0  # where neither a length nor an initial audio is given
-Build = Callable[[Path], nn.Module]  # a published file, without settings, to a model
-Load = Callable[[str, str, Build], nn.Module]  # a checkpoint, an accelerator to a model on it
 Pass = LevelPass | DancePass
 
 
-@torch.inference_mode()
-def make(song: Song, load: Load, picture: Picture) -> None:
-    """Make a song, or go on with it; `load` rebuilds a model, `picture` draws a spectrogram.
+@torch.no_grad()
+def make_song(
+    song: Song, models: Mapping[str, AudioModel], device: torch.device | None = None
+) -> Path:
+    """Make a song, or resume it, and return its folder: out/song.wav and what else it writes.
 
-    Raises ValueError or OSError for settings that don't fit each other or the files.
+    Args:
+        song: the settings; its checkpoints are hashed, so that the same song can be made again
+        models: those of `song.checkpoints`, loaded: "level_2", "level_1", "level_0", "dance"
+        device: where they run, one at a time while the others wait on the CPU, and stay
+            afterwards; None is the first one's that isn't on the CPU
+
+    Raises:
+        UserError: for settings that don't fit each other, the models or the files
     """
-    outputs = Outputs(song, picture)
-    if outputs.complete and not song.dry_run:
-        log.info("%s is there already, made with these settings: give another --out", outputs.song)
-        return
-    work = Work(song, load, outputs)
-    for line in work.estimate():
+    folder = SongFolder(song)
+    if folder.complete and not song.dry_run:
+        log.info("%s exists, made with these settings: give another --out", folder.song)
+        return folder.folder
+    maker = SongMaker(song, models, folder)
+    for line in maker.estimate():
         log.info("%s", line)
     if song.dry_run:
-        return
-    outputs.begin()
+        return folder.folder
+    folder.create()
     try:
-        work.run()
+        maker.run(device)
     except KeyboardInterrupt:
-        outputs.write(work.tapes, work.sample_rate, work.num_samples)
-        log.info("stopped: what is finished lies in %s; the same command goes on", song.out)
+        folder.write(maker.buffers, maker.sample_rate, maker.num_samples)
+        log.info("stopped: the audio so far is in %s; the same command resumes it", song.out)
         raise
-    outputs.write(work.tapes, work.sample_rate, work.num_samples)
-    outputs.finish()
-    log.info("%s", outputs.song)
+    folder.write(maker.buffers, maker.sample_rate, maker.num_samples)
+    folder.complete_song()
+    log.info("%s", folder.song)
+    return folder.folder
 
 
-class Work:
+class SongMaker:
     """The models of a song and their passes, one after another."""
 
-    def __init__(self, song: Song, load: Load, outputs: Outputs):
-        self.song, self.outputs = song, outputs
-        self.tapes: dict[str, Tape] = {}
-        self.device = torch.device("cpu")
-        self.models: dict[str, nn.Module] = {}
-        published: list[str] = []
-        for name in song.files:
-            if name.startswith("level_") or name == "dance":
-                model = load_checked(load, name, song, published)
-                self.device = next(model.parameters()).device
-                self.models[name] = model.cpu()  # one at a time is on the device
-        if song.codec_path and not set(published) - {"dance"}:
-            raise ValueError(
-                "codec_path is for published checkpoints, and none of the levels' is one: leave "
-                "it out, these name their codec themselves"
-            )
+    def __init__(self, song: Song, models: Mapping[str, AudioModel], folder: SongFolder):
+        self.song, self.folder = song, folder
+        self.models = {name: checked_model(name, models) for name in song.checkpoints}
+        self.buffers: dict[str, AudioBuffer] = {}
         rates = {name: model.sample_rate for name, model in self.models.items()}
         self.sample_rate = next(iter(rates.values()))
         if len(set(rates.values())) > 1:
-            raise ValueError(f"all models must have one sample rate, got {rates}")
-        channels = 1 if song.order else 2
-        init = song.init_audio
-        self.init = init and audio.read(init, sample_rate=self.sample_rate, channels=channels)
+            raise UserError(f"all models must have one sample rate, got {rates}")
+        self.init: Tensor | None = None
+        if song.init_audio:
+            channels = 1 if song.order else 2
+            self.init = audio.read(song.init_audio, sample_rate=self.sample_rate, channels=channels)
         self.num_samples = self._num_samples()
         self.passes = self._passes()
 
@@ -91,26 +87,28 @@ class Work:
             return round(SECONDS * self.sample_rate)
         num_samples = max(1, round(song.seconds * self.sample_rate))
         if self.init is not None and num_samples > self.init.shape[-1]:
-            raise ValueError(
+            raise UserError(
                 f"{song.init_audio} has {self.init.shape[-1] / self.sample_rate:.2f} s, "
                 f"the song can't be longer: leave out seconds, or lower {song.seconds}"
             )
         return num_samples
 
     def _passes(self) -> dict[str, Pass]:
+        """Set up the passes; each one reads the audio of the previous one, the coarser level."""
         passes: dict[str, Pass] = {}
-        before: str | None = None
+        coarser: str | None = None
         for level in self.song.order:
             name = f"level_{level}"
-            passes[name] = self._level_pass(name, self.song.level(level), before)
-            before = name
+            passes[name] = self._level_pass(name, self.song.level(level), coarser)
+            coarser = name
         if self.song.dance.checkpoint:
-            passes["dance"] = self._dance_pass(before)
+            passes["dance"] = self._dance_pass(coarser)
         return passes
 
-    def _level_pass(self, name: str, settings: LevelSettings, before: str | None) -> LevelPass:
+    def _level_pass(self, name: str, settings: LevelSettings, coarser: str | None) -> LevelPass:
         song, model = self.song, self.models[name]
-        if before is None and self.init is None and model.level < COARSEST:
+        assert isinstance(model, LevelModel)
+        if coarser is None and self.init is None and not model.from_noise:
             log.warning(
                 "%s was trained to start from the audio of level %d, not from noise: expect "
                 "little music without init_audio", name, model.level + 1,
@@ -118,9 +116,8 @@ class Work:
         return LevelPass(
             model,
             Sampling(
-                settings.steps,
-                settings.init_strength if before else song.init_strength,
                 settings.sampler,
+                settings.init_strength if coarser else song.init_strength,
                 settings.guidance,
                 settings.guidance_rescale,
             ),
@@ -129,28 +126,31 @@ class Work:
             song.token_multiplier,
             song.count,
             Noise(song.noise_style, song.noise_step_size, song.noise_seed),
-            below=self._read_tape(before) if before else None,
-            init=None if before or self.init is None else self._read_init,
-            follow=before is not None or song.update_lowest_context,
+            coarser=self._read_buffer(coarser) if coarser else None,
+            init=None if coarser or self.init is None else self._read_init,
+            follow=coarser is not None or song.update_lowest_context,
         )
 
-    def _dance_pass(self, before: str | None) -> DancePass:
-        dance = self.song.dance
+    def _dance_pass(self, last_level: str | None) -> DancePass:
+        dance, model = self.song.dance, self.models["dance"]
+        assert isinstance(model, StereoModel)
         return DancePass(
-            self.models["dance"],
-            Sampling(dance.steps, dance.init_strength, dance.sampler),
+            model,
+            Sampling(dance.sampler, dance.init_strength),
             self.num_samples,
-            self._read_tape(before) if before else self._read_init,
+            self._read_buffer(last_level) if last_level else self._read_init,
             Noise(dance.noise_style, dance.noise_step_size, dance.noise_seed),
             dance.crossfade,
             dance.crossfade_style,
             self.song.count,
         )
 
-    def _read_tape(self, name: str) -> Read:
-        return lambda start, stop: self.tapes[name].read(start, stop)
+    def _read_buffer(self, name: str) -> Read:
+        return lambda start, stop: self.buffers[name].read(start, stop)
 
     def _read_init(self, start: int, stop: int) -> Tensor:
+        """Read the initial audio [1, C, stop - start], followed by silence."""
+        assert self.init is not None
         part = self.init[None, :, start:stop]
         return pad(part, (0, stop - start - part.shape[-1]))
 
@@ -164,7 +164,7 @@ class Work:
         return pad(end, (num_samples - end.shape[-1], 0))[None]
 
     def estimate(self) -> list[str]:
-        """Say what each pass costs, in windows and network calls."""
+        """Describe what each pass costs, in windows and network calls."""
         seconds = self.num_samples / self.sample_rate
         lines = [f"{seconds:.2f} s at {self.sample_rate} Hz, {self.song.count} at once"]
         for name, step in self.passes.items():
@@ -176,66 +176,60 @@ class Work:
             )
         return lines
 
-    def run(self) -> None:
-        """Make every pass, from where its tape ends."""
-        units = {name: self._unit(name) for name in self.passes}
-        total = sum(step.windows * step.calls * units[n] for n, step in self.passes.items())
-        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
-        with tqdm(total=total, bar_format=form) as bar:
-            for name, step in self.passes.items():
-                shape = (self.song.count, step.channels, step.length)
-                tape = Tape(self.outputs.part(name), shape, step.overlap, step.style)
-                self.tapes[name] = tape
-                done = tape.windows * step.calls * units[name]  # by an earlier run
-                bar.n, bar.initial = bar.n + done, bar.initial + done
-                self._run_pass(name, step, tape, bar, units[name])
+    def run(self, device: torch.device | None = None) -> None:
+        """Run every pass on a device, from where its buffer ends."""
+        devices = [model.device for model in self.models.values()]
+        device = device or next((d for d in devices if d.type != "cpu"), devices[0])
+        work = {name: self._work_of_a_call(name) for name in self.passes}
+        total = sum(step.windows * step.calls * work[n] for n, step in self.passes.items())
+        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left"
+        try:
+            for model in self.models.values():
+                model.cpu()  # one at a time is on the device
+            with tqdm(total=total, bar_format=form) as bar:
+                for name, step in self.passes.items():
+                    self._run_pass(name, step, bar, work[name], device)
+        finally:
+            for model in self.models.values():
+                model.to(device)
 
-    def _run_pass(self, name: str, step: Pass, tape: Tape, bar: tqdm, unit: float) -> None:
-        if tape.windows == step.windows:
+    def _run_pass(
+        self, name: str, step: Pass, bar: tqdm, work: float, device: torch.device
+    ) -> None:
+        shape = (self.song.count, step.channels, step.length)
+        buffer = AudioBuffer(self.folder.part(name), shape, step.overlap, step.style)
+        self.buffers[name] = buffer
+        done = buffer.windows * step.calls * work  # by an earlier run
+        bar.n, bar.initial = bar.n + done, bar.initial + done
+        if buffer.windows == step.windows:
             return
 
         def describe() -> None:
-            bar.set_description(f"{name} {min(tape.windows + 1, step.windows)}/{step.windows}")
+            bar.set_description(f"{name} {min(buffer.windows + 1, step.windows)}/{step.windows}")
 
-        step.model.to(self.device)
+        model = self.models[name].to(device)
         describe()
-        for _ in step.run(tape, lambda *_: bar.update(unit)):
+        for _ in step.run(buffer, lambda *_: bar.update(work)):
             describe()
-        step.model.cpu()
+        model.cpu()
 
-    def _unit(self, name: str) -> float:
-        """Guess the work of a network call, for the time left: weights times positions."""
+    def _work_of_a_call(self, name: str) -> float:
+        """Estimate the work of a network call, for the time left: weights times positions."""
         weights = sum(parameter.numel() for parameter in self.models[name].parameters())
         return weights * self.passes[name].positions
 
 
-def load_checked(load: Load, name: str, song: Song, published: list[str]) -> nn.Module:
-    """Load the model that a setting names, and add its name to `published` if its file is.
-
-    ValueError if the file holds no model, or another one.
-    """
-
-    def build(path: Path) -> nn.Module:
-        published.append(name)
-        if name == "dance":
-            return published_dance(path, SAMPLE_RATE)
-        return published_level(path, int(name[-1]), song.codec_path)
-
-    try:
-        model = load(song.files[name], song.accelerator, build)
-    except ValueError as error:
-        raise ValueError(f"{name}.checkpoint: {error}") from error
-    check_model(name, model)
-    return model
-
-
-def check_model(name: str, model: nn.Module) -> None:
-    """Refuse a checkpoint of something else than its setting is for."""
+def checked_model(name: str, models: Mapping[str, AudioModel]) -> AudioModel:
+    """Return a song's model; UserError if it is missing, or is of something else than its name."""
+    if name not in models:
+        raise UserError(f"the song needs a model {name!r}, there are {sorted(models)}")
+    model = models[name]
     kind = type(model).__name__
     if name == "dance":
-        if not isinstance(model, Finisher):
-            raise ValueError(f"dance.checkpoint must be of Dance Diffusion, this one is of {kind}")
+        if not isinstance(model, StereoModel):
+            raise UserError(f"dance.checkpoint must be of Dance Diffusion, this one is of {kind}")
     elif not isinstance(model, LevelModel):
-        raise ValueError(f"{name}.checkpoint must be of a level's model, this one is of {kind}")
+        raise UserError(f"{name}.checkpoint must be of a level's model, this one is of {kind}")
     elif name != f"level_{model.level}":
-        raise ValueError(f"{name}.checkpoint is of level {model.level}: give one of {name[-1]}")
+        raise UserError(f"{name}.checkpoint is of level {model.level}: give one of {name[-1]}")
+    return model

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from audio import crossfade
+from foundation.errors import UserError
 from jbdiff import noise_paths
-from jbdiff.dance_sampling import sampler_named
-from jbdiff.vdiffusion import SAMPLERS as LEVEL_SAMPLERS
+from jbdiff.samplers import DDIM, LatentSampler
 
 PLAIN_FILES = ("context_audio", "init_audio", "codec_path")  # beside the models' checkpoints
 
@@ -16,32 +16,29 @@ class LevelSettings:
 
     Args:
         checkpoint: a checkpoint of this level, an export, or a file of Jukebox Diffusion v1
-        steps: steps of the sampler
-        guidance: how much to lean on the context; 1 is the plain prediction, in half the time
-        init_strength: the share of the steps that is left out, starting nearer to the coarser
-            level's audio: 0 runs them all, 1 gives it back; the first level takes the song's
-        guidance_rescale: bring guided predictions back to the plain one's level, 0 to 1
-        sampler: ddim, or dpm for few steps
+        sampler: DDIM, DPM for few steps, or a class of your own, with its options
+        guidance: how much to rely on the context; 1 is the plain prediction, in half the time
+        init_strength: the fraction of the steps that is skipped, starting closer to the coarser
+            level's audio: 0 runs them all, 1 returns it; the first level takes the song's
+        guidance_rescale: bring guided predictions back to the plain one's deviation, 0 to 1
     """
 
     checkpoint: str | None = None
-    steps: int = 250
+    sampler: LatentSampler = DDIM(steps=250)
     guidance: float = 4.0
     init_strength: float = 0.0
     guidance_rescale: float = 0.0
-    sampler: str = "ddim"
 
 
 @dataclass(frozen=True)
 class DanceSettings:
-    """How Dance Diffusion finishes the song in stereo.
+    """How Dance Diffusion refines the song in stereo.
 
     Args:
         checkpoint: a checkpoint or an export of Dance Diffusion, or a published file of 44.1 kHz;
             null leaves the song as the last level made it
-        steps: steps of the sampler
+        sampler: DDIM, IPLMS, or a class of your own, with its options
         init_strength: how much to keep of the levels' audio: 0 nothing, 1 all of it
-        sampler: ddim or iplms
         noise_style: random, constant, region or walk, from window to window
         noise_step_size: how far region and walk go, 0 to 1
         noise_seed: seed of the noise
@@ -50,9 +47,8 @@ class DanceSettings:
     """
 
     checkpoint: str | None = None
-    steps: int = 150
+    sampler: LatentSampler = DDIM(steps=150)
     init_strength: float = 0.23
-    sampler: str = "ddim"
     noise_style: str = "random"
     noise_step_size: float = 0.4
     noise_seed: int = 0
@@ -62,18 +58,18 @@ class DanceSettings:
 
 @dataclass(frozen=True)
 class Song:
-    """Make a song with Jukebox Diffusion, to OUT/song.wav; run it again to go on after a stop.
+    """Make a song with Jukebox Diffusion, to OUT/song.wav; run it again to resume it.
 
     Args:
         out: the folder that gets the song, each level's audio, pictures and settings.json
         seconds: length of the song; the default is the initial audio's, or 12
-        levels: which levels run, each over the audio of the one before: 210, 21, 2, 10, 0, …; with
-            "" the initial audio goes straight to Dance Diffusion
+        levels: which levels run, each over the coarser one's audio: 210, 21, 2, 10, 0, …; with ""
+            the initial audio goes straight to Dance Diffusion
         level_2: settings of level 2
         level_1: settings of level 1
         level_0: settings of level 0
-        dance: settings of the stereo finish
-        context_audio: a music file; the song goes on from its end
+        dance: settings of the stereo pass
+        context_audio: a music file; the song continues from its end
         init_audio: a music file that the song is to resemble
         init_strength: how much of the initial audio to keep: 0 nothing, 1 all of it
         noise_style: random, constant, region or walk, from window to window of the first level
@@ -93,8 +89,8 @@ class Song:
     seconds: float | None = None
     levels: str = "210"
     level_2: LevelSettings = LevelSettings()
-    level_1: LevelSettings = LevelSettings(steps=70, guidance=2.0, init_strength=0.67)
-    level_0: LevelSettings = LevelSettings(steps=20, guidance=1.3, init_strength=0.5)
+    level_1: LevelSettings = LevelSettings(None, DDIM(steps=70), 2.0, init_strength=0.67)
+    level_0: LevelSettings = LevelSettings(None, DDIM(steps=20), 1.3, init_strength=0.5)
     dance: DanceSettings = DanceSettings()
     context_audio: str | None = None
     init_audio: str | None = None
@@ -111,42 +107,33 @@ class Song:
     sha256: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can't be, before anything is loaded."""
+        """Raise UserError for settings that don't fit each other, before anything is loaded."""
         if set(self.levels) - set("210") or len(set(self.levels)) != len(self.levels):
-            raise ValueError(f"levels must be some of 2, 1 and 0, such as 210, got {self.levels!r}")
+            raise UserError(f"levels must be some of 2, 1 and 0, such as 210, got {self.levels!r}")
         for name in ("token_multiplier", "count"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seconds is not None and self.seconds <= 0:
-            raise ValueError(f"seconds must be positive, got {self.seconds}")
+            raise UserError(f"seconds must be positive, got {self.seconds}")
         if not self.levels and not (self.init_audio and self.dance.checkpoint):
-            raise ValueError("without levels there must be init_audio and dance.checkpoint")
-        shares = {"init_strength": self.init_strength}
+            raise UserError("without levels there must be init_audio and dance.checkpoint")
+        fractions = {"init_strength": self.init_strength}
         for level in self.order:
-            shares |= self._check_level(f"level_{level}", self.level(level))
-        shares["dance.init_strength"] = self.dance.init_strength
-        for name, share in shares.items():
-            if not 0 <= share <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {share}")
-        if self.dance.steps < 1:
-            raise ValueError(f"dance.steps must be at least 1, got {self.dance.steps}")
-        sampler_named(self.dance.sampler)
+            fractions |= self._check_level(f"level_{level}", self.level(level))
+        fractions["dance.init_strength"] = self.dance.init_strength
+        for name, fraction in fractions.items():
+            if not 0 <= fraction <= 1:
+                raise UserError(f"{name} must be in [0, 1], got {fraction}")
         crossfade.check(self.dance.crossfade_style)
         noise_paths.check(self.noise_style, self.noise_step_size)
         noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)
 
     def _check_level(self, name: str, settings: LevelSettings) -> dict[str, float]:
-        """Check a level that runs; give what of it must lie between 0 and 1."""
+        """Check a level that runs; return what of it must lie between 0 and 1."""
         if settings.checkpoint is None:
-            raise ValueError(
+            raise UserError(
                 f"levels {self.levels!r} needs {name}.checkpoint: train it with "
                 f"fit --model.jb_level {name[-1]}, or leave that level out"
-            )
-        if settings.steps < 1:
-            raise ValueError(f"{name}.steps must be at least 1, got {settings.steps}")
-        if settings.sampler not in LEVEL_SAMPLERS:
-            raise ValueError(
-                f"{name}.sampler must be {' or '.join(LEVEL_SAMPLERS)}, got {settings.sampler!r}"
             )
         return {
             f"{name}.init_strength": settings.init_strength,
@@ -162,9 +149,14 @@ class Song:
         return (self.level_0, self.level_1, self.level_2)[level]
 
     @property
-    def files(self) -> dict[str, str]:
-        """The checkpoints and music files that the song is made from, by name."""
+    def checkpoints(self) -> dict[str, str]:
+        """The checkpoints that the song is made with, by the names of their models."""
         files = {f"level_{level}": self.level(level).checkpoint for level in self.order}
         files |= {"dance": self.dance.checkpoint}
-        files |= {name: getattr(self, name) for name in PLAIN_FILES}
         return {name: path for name, path in files.items() if path is not None}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The checkpoints and music files that the song is made from, by name."""
+        files = {name: getattr(self, name) for name in PLAIN_FILES}
+        return self.checkpoints | {name: path for name, path in files.items() if path is not None}

@@ -5,6 +5,7 @@ second one of width 1 and dropout, and attention through the fused kernel, over 
 normalised once for many calls.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,6 +15,9 @@ from a_unet.blocks import Sequential as Stack
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from foundation.errors import UserError
+from jbdiff.velocity_net import VelocityNet
 
 Contexts = list[Tensor]  # as each cross-attention normalises it, [B, M, E]
 WIDE = 1536  # the longest context of the published models
@@ -113,8 +117,8 @@ class Checkpointed(nn.Module):
         return checkpoint(self.module, *args, use_reentrant=False)
 
 
-class UNet(nn.Module):
-    """Velocity [B, D, L] of noised latents x [B, D, L] at times t [B], given a context [B, M, E].
+class UNet(VelocityNet):
+    """Velocity [B, D, L] of noised latents x [B, D, L] at times t [B], given a context [B, E, M].
 
     Args:
         context_length: M, the latents of the context
@@ -156,13 +160,11 @@ class UNet(nn.Module):
         super().__init__()
         lists = (factors, items, attentions, cross_attentions)
         if any(len(part) != len(channels) for part in lists):
-            raise ValueError(
+            raise UserError(
                 f"channels, factors, items, attentions and cross_attentions must have one entry "
                 f"a depth, got {[len(channels), *map(len, lists)]}"
             )
-        self.total_factor = 1
-        for factor in factors:
-            self.total_factor *= factor
+        self.channels, self.multiple = in_channels, math.prod(factors)
         self.context_length = context_length
         self.time = NumberEmbedder(features=modulation_features)
         self.mlp = nn.Sequential(nn.Linear(modulation_features, modulation_features), nn.GELU())
@@ -208,33 +210,20 @@ class UNet(nn.Module):
         self._crossings = tuple(crossings)  # a tuple is not registered: their place is in the net
 
     def prepare(self, context: Tensor) -> Contexts:
-        """Compute what depends on the context [B, M, E] alone, for any number of calls."""
-        return [item.block.norm_context(context) for item in self._crossings]
+        """Normalise the context [B, E, M] for each cross-attention."""
+        rows = context.transpose(1, 2)
+        return [item.block.norm_context(rows) for item in self._crossings]
 
     def null_context(self, context: Tensor) -> Tensor:
-        """The learned embedding of no context, of the shape of a context [B, M, E]."""
-        length = context.shape[1]
+        """Return the learned embedding of no context, of the shape of a context [B, E, M]."""
+        length = context.shape[-1]
         if length > self.context_length:
-            raise ValueError(
+            raise UserError(
                 f"this model's contexts have at most {self.context_length} positions, got {length}"
             )
-        return self.null.weight[:length].expand(len(context), -1, -1)
+        return self.null.weight[:length].t().expand(len(context), -1, -1)
 
-    def forward(self, x: Tensor, t: Tensor, contexts: Contexts) -> Tensor:
-        if x.shape[-1] % self.total_factor:
-            raise ValueError(
-                f"the length must be a multiple of {self.total_factor}, got {x.shape[-1]}"
-            )
+    def forward(self, x: Tensor, t: Tensor, context: Contexts) -> Tensor:
+        self.check_length(x.shape[-1])
         features = self.mlp(self.mlp(F.gelu(self.time(t))))  # one layer twice, as published
-        return self.net(x, features=features, embedding=contexts)
-
-
-def velocity(net: UNet, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-    """Predict v [B, D, L] in float32, with a context [B, M, E] that is used once."""
-    return net(x, t, net.prepare(context)).float()
-
-
-def drop_context(net: UNet, context: Tensor, probability: float) -> Tensor:
-    """Replace the context [B, M, E] of some examples by the learned null context."""
-    dropped = torch.rand(len(context), 1, 1, device=context.device) < probability
-    return torch.where(dropped, net.null_context(context), context)
+        return self.net(x, features=features, embedding=context)

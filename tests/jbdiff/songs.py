@@ -7,8 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from codec.jukebox import JukeboxCodec
+from foundation.sampler import OnStep, ignore_step
 from foundation.windows import AudioWindow
-from jbdiff.song_maker import make
+from jbdiff.dance_sampling import sine_times
+from jbdiff.latents import look_up, nearest_codes
+from jbdiff.samplers import DDIM, LatentSampler
+from jbdiff.song_maker import make_song
 from jbdiff.song_settings import DanceSettings, LevelSettings, Song
 
 RATE = 44100
@@ -26,29 +30,36 @@ class ToyLevel(nn.Module):
         self.given: list[dict[str, Tensor | None]] = []
         self.before_step: Callable[[], None] = lambda: None
 
+    @property
+    def device(self) -> torch.device:
+        return self.codec.vqvae.codebook(0).k.device
+
+    @property
+    def from_noise(self) -> bool:
+        return self.level == 2
+
     def encode(self, audio: Tensor) -> Tensor:
-        k = self.codec.vqvae.codebook(self.level).k
-        return (k[self.codec.encode(audio)].transpose(1, 2) - k.mean()) / k.std()
+        return look_up(self.codec.vqvae.codebook(self.level), self.codec.encode(audio)[:, 0])
 
     def decode(self, latents: Tensor) -> Tensor:
-        codebook = self.codec.vqvae.codebook(self.level)
-        codes, _ = codebook.quantise(latents * codebook.k.std() + codebook.k.mean())
-        return self.codec.decode(codes)
+        codes = nearest_codes(self.codec.vqvae.codebook(self.level), latents)
+        return self.codec.decode(codes[:, None])
 
-    def generate(
+    def sample_latents(
         self,
         noise: Tensor,
         context: Tensor,
         *,
-        steps: int,
+        sampler: LatentSampler,
         guidance: float,
         guidance_rescale: float = 0.0,
-        sampler: str = "ddim",
         init: Tensor | None = None,
         strength: float = 1.0,
-        on_step: Callable[[int, int], None] | None = None,
+        generator: object = None,
+        on_step: OnStep = ignore_step,
     ) -> Tensor:
         self.given.append({"noise": noise, "context": context, "init": init})
+        steps = sampler.steps
         left = steps if init is None else steps - int(strength * steps)
         for i in range(left):
             self.before_step()
@@ -59,7 +70,7 @@ class ToyLevel(nn.Module):
 
 
 class ToyDance(nn.Module):
-    """Adds a little of the noise, and counts its calls."""
+    """Adds a little of the noise to the initial audio."""
 
     sample_rate, window = RATE, AudioWindow(RATE, 8192, channels=2)
 
@@ -69,18 +80,24 @@ class ToyDance(nn.Module):
         self.given: list[Tensor] = []
         self.before_step: Callable[[], None] = lambda: None
 
-    def refine(
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device
+
+    def sample_audio(
         self,
-        audio: Tensor,
         noise: Tensor,
-        steps: int,
+        *,
+        init: Tensor,
         strength: float,
-        sampler: str,
-        on_step: Callable[[int, int], None],
+        sampler: LatentSampler,
+        generator: object = None,
+        on_step: OnStep = ignore_step,
     ) -> Tensor:
-        self.given.append(audio)
+        self.given.append(init)
         self.before_step()
-        return audio + (1 - strength) * 0.01 * noise
+        assert len(sine_times(sampler.steps, strength)) > 0
+        return init + (1 - strength) * 0.01 * noise
 
 
 class Studio:
@@ -93,7 +110,6 @@ class Studio:
         for name in self.models:
             (folder / name).write_text(name)
         self.calls, self.stop_at = 0, 0
-        self.pictures: list[Path] = []
         for model in self.models.values():
             model.before_step = self._step
 
@@ -107,18 +123,15 @@ class Studio:
     ) -> Song:
         """Settings of a song of small steps, with every level's checkpoint."""
         levels = {
-            f"level_{n}": LevelSettings(str(self.folder / f"level_{n}"), 4, 2.0, strength)
+            f"level_{n}": LevelSettings(str(self.folder / f"level_{n}"), DDIM(4), 2.0, strength)
             for n, strength in ((2, 0.0), (1, 0.67), (0, 0.5))
         }
-        finish = DanceSettings(str(self.folder / "dance") if dance else None, 4, crossfade=512)
-        finish = dance if isinstance(dance, DanceSettings) else finish
-        given = {"seconds": 0.3, "token_multiplier": 1, "dance": finish, **levels, **settings}
+        stereo = DanceSettings(
+            str(self.folder / "dance") if dance else None, DDIM(4), crossfade=512
+        )
+        stereo = dance if isinstance(dance, DanceSettings) else stereo
+        given = {"seconds": 0.3, "token_multiplier": 1, "dance": stereo, **levels, **settings}
         return Song(out=str(self.folder / out), **given)
 
     def make(self, song: Song) -> Path:
-        make(song, lambda path, *_: self.models[Path(path).name], self._picture)
-        return Path(song.out)
-
-    def _picture(self, path: Path, audio: Tensor, sample_rate: int) -> None:
-        assert audio.dim() == 2 and sample_rate == RATE
-        self.pictures.append(path)
+        return make_song(song, self.models)

@@ -1,0 +1,203 @@
+"""Audio from one level: after a prompt, like an initial audio, or inside a prompt."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool1d, pad
+
+from audio.crossfade import crossfade
+from foundation.errors import UserError
+from foundation.sampler import OnStep
+from jbdiff.guidance import guided
+from jbdiff.noise_paths import base_noise
+from jbdiff.request import length_in_samples, with_channels
+from jbdiff.samplers import LatentSampler, sample_from
+from jbdiff.vdiffusion import even_times, inpainted
+
+if TYPE_CHECKING:
+    from jbdiff.module import JBDiff
+
+JOIN = 1024  # samples over which windows are crossfaded, a multiple of every level's hop
+FADE = 441  # samples inside a regenerated part over which the prompt is faded out
+
+
+def sample_windows(
+    model: "JBDiff",
+    context: Tensor,
+    noises: Iterable[Tensor],
+    inits: Iterable[Tensor | None],
+    strength: float,
+    sampler: LatentSampler | None,
+    generators: list[torch.Generator] | None,
+    on_step: OnStep,
+) -> Tensor:
+    """Sample latents [B, D, N L] in N windows, each after the ones before it.
+
+    `context` [B, D, M] is what comes before the first; `noises` and `inits` are [B, D, L].
+    """
+    windows: list[Tensor] = []
+    for noise, init in zip(noises, inits, strict=True):
+        windows.append(
+            model.sample_latents(
+                noise, context, init=init, strength=strength, sampler=sampler,
+                generator=generators, on_step=on_step,
+            )
+        )  # fmt: skip
+        context = torch.cat([context, windows[-1]], dim=-1)[..., -context.shape[-1] :]
+    return torch.cat(windows, dim=-1)
+
+
+def continue_audio(
+    model: "JBDiff",
+    seconds: float | None,
+    count: int,
+    prompt: Tensor | None,
+    init: Tensor | None,
+    strength: float,
+    sampler: LatentSampler,
+    seed: int,
+    on_step: OnStep,
+) -> Tensor:
+    """Generate audio [count, 1, T], after a prompt [C, Tp] where there is one: it is T's start.
+
+    Each window's context is the latents before it. At levels finer than the coarsest, `init` is
+    the coarser level's audio, whose latents take the place of the noise as well.
+
+    Raises:
+        UserError: if a finer level is given no `init`, or `init` is shorter than `seconds`
+    """
+    if init is None and not model.from_noise:
+        raise UserError(
+            f"level {model.level} refines the audio of level {model.level + 1}: give that as "
+            "init, or make a song with all levels"
+        )
+    num_samples = length_in_samples(seconds, init, model.window.length, model.sample_rate)
+    windows = -(-num_samples // model.window.length)
+    before = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
+    context = encode_context(model, before).expand(count, -1, -1)
+    inits = [None] * windows if init is None else encode_windows(model, init, windows)
+    inits = [None if part is None else part.expand(count, -1, -1) for part in inits]
+    noises = draw_noises(model, count, windows, seed) if model.from_noise else inits
+    latents = sample_windows(
+        model, context, noises, inits, strength, sampler, clip_generators(model, count, seed),
+        in_all(on_step, windows),
+    )  # fmt: skip
+    joined = JOIN // model.codec.hop
+    made = model.decode(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
+    first = min(joined, context.shape[-1]) * model.codec.hop
+    return join(before, made[..., : first + num_samples], first)
+
+
+def join(before: Tensor, made: Tensor, overlap: int) -> Tensor:
+    """Append made [B, C, overlap + N] to audio [1, C, T], whose end it overlaps: [B, C, T + N]."""
+    before = before.expand(len(made), -1, -1)
+    fade = min(overlap, before.shape[-1])
+    start = before.shape[-1] - fade
+    end = crossfade(before[..., start:], made[..., overlap - fade : overlap], "linear")
+    return torch.cat([before[..., :start], end, made[..., overlap:]], dim=-1)
+
+
+def regenerate_audio(
+    model: "JBDiff",
+    prompt: Tensor,
+    keep: Tensor,
+    count: int,
+    sampler: LatentSampler,
+    seed: int,
+    on_step: OnStep,
+) -> Tensor:
+    """Regenerate audio [C, T] where `keep` [T] is false: [count, 1, T]; what is kept is equal.
+
+    Windows are placed around what is regenerated, so that the network sees what follows it.
+
+    Raises:
+        UserError: at levels finer than the coarsest
+    """
+    if not model.from_noise:
+        raise UserError(f"only the coarsest level regenerates a part, this is level {model.level}")
+    audio, keep = with_channels(prompt, 1), keep.detach().cpu()
+    size, hop = model.base_tokens, model.codec.hop
+    tokens = max(size, -(-audio.shape[-1] // hop))
+    padding = (0, tokens * hop - audio.shape[-1])
+    fixed = pad(keep, padding, value=True).view(tokens, hop).all(dim=1)
+    latents = model.encode(pad(audio, padding).to(model.device)).expand(count, -1, -1).clone()
+    starts = window_starts(fixed, size)
+    generators = clip_generators(model, count, seed)
+    silence = encode_context(model, torch.zeros(1, 1, 0)).expand(count, -1, -1)
+    advance = in_all(on_step, len(starts))
+    for start in starts:
+        place = slice(start, start + size)
+        context = torch.cat([silence, latents[..., :start]], -1)[..., -silence.shape[-1] :]
+        noise = torch.cat([torch.randn(1, *latents[0, :, place].shape, generator=g) for g in
+                           generators]).to(model.device)  # fmt: skip
+        kept = fixed[place].to(model.device)[None, None]
+        v_fn = inpainted(guided(model.net, context, model.guidance), latents[..., place], kept)
+        latents[..., place] = sample_from(
+            v_fn, noise, sampler, even_times, generator=generators, on_step=advance
+        )
+        fixed[place] = True
+    return splice(audio, model.decode(latents).cpu()[..., : audio.shape[-1]], keep)
+
+
+def window_starts(fixed: Tensor, window: int) -> list[int]:
+    """Place windows on tokens [L] that together cover those that aren't fixed, from left to right.
+
+    Each has as much after what it regenerates as before it.
+    """
+    left, starts = ~fixed, []
+    while left.any():
+        first = int(left.nonzero()[0])
+        length = int(left[first : first + window].nonzero()[-1]) + 1
+        start = max(0, min(first - (window - length) // 2, len(left) - window))
+        left[start : start + window] = False
+        starts.append(start)
+    return starts
+
+
+def splice(audio: Tensor, made: Tensor, keep: Tensor) -> Tensor:
+    """Put made [B, C, T] where audio [1, C, T] is not kept [T], with fades inside that part."""
+    kept = avg_pool1d(pad(keep.float()[None], (FADE, FADE), mode="replicate"), 2 * FADE + 1, 1)
+    fraction = (1 - 2 * kept).clamp(min=0) * ~keep  # 0 at a border, 1 from FADE samples on
+    return audio.lerp(made, fraction.expand_as(made))
+
+
+def encode_context(model: "JBDiff", audio: Tensor) -> Tensor:
+    """Encode the last samples of audio [1, 1, T], after silence if it is short: [1, D, M]."""
+    length = model.context_tokens * model.codec.hop
+    audio = audio[..., -length:]
+    return model.encode(pad(audio, (length - audio.shape[-1], 0)).to(model.device))
+
+
+def encode_windows(model: "JBDiff", audio: Tensor, windows: int) -> list[Tensor]:
+    """Encode audio [C, T] as latents [1, D, L] of each window, followed by silence."""
+    length = windows * model.window.length
+    audio = with_channels(audio, 1)[..., :length]
+    latents = model.encode(pad(audio, (0, length - audio.shape[-1])).to(model.device))
+    return list(latents.split(model.base_tokens, dim=-1))
+
+
+def draw_noises(model: "JBDiff", count: int, windows: int, seed: int) -> Iterator[Tensor]:
+    """Draw the noise [B, D, L] of each window; clip i has the seed `seed + i`."""
+    size, channels = model.base_tokens, model.codebook.k.shape[1]
+    paths = [base_noise(channels, size, windows, "random", seed=seed + i) for i in range(count)]
+    for noises in zip(*paths, strict=True):
+        yield torch.cat(noises).to(model.device)
+
+
+def clip_generators(model: "JBDiff", count: int, seed: int) -> list[torch.Generator]:
+    """Make a generator for each clip."""
+    return [torch.Generator().manual_seed(seed + i) for i in range(count)]
+
+
+def in_all(on_step: OnStep, windows: int) -> OnStep:
+    """Return an on_step that counts the steps of this many windows through."""
+    done = 0
+
+    def advance(_: int, total: int) -> None:
+        nonlocal done
+        done += 1
+        on_step(done, windows * total)
+
+    return advance
