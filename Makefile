@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test check
+.PHONY: install quickstart test check wheel
 
 install: $(VENV)/installed
 
@@ -16,8 +16,14 @@ quickstart: install
 
 test: install
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 check: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+wheel: install
+	PYTHON=$(BIN)/python packaging/try_wheel.sh

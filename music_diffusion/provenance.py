@@ -37,7 +37,7 @@ class Provenance(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
     ) -> None:
-        content: dict[str, object] = made_now() | {"seed": seed_of_run()}
+        content: dict[str, object] = {**made_now(), "seed": seed_of_run()}
         if codec := getattr(pl_module, "codec", None):
             content["codec"] = codec.fingerprint
         if describe := getattr(trainer.datamodule, "describe", None):  # type: ignore[attr-defined]

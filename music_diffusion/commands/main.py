@@ -22,6 +22,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config song
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
+  download   published weights: lists them, or gets those named
   quickstart train a small model on built-in music for a few minutes, and sample
 
   --version  the version and commit of this program
@@ -30,7 +31,7 @@ After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 
 shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "quickstart")
+COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "quickstart", "download")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -101,6 +102,10 @@ def run(command: str, args: list[str]) -> None:
         from music_diffusion.commands.options import call
 
         print_score(call("fad", fad, args, add_options))
+    elif command == "download":
+        from music_diffusion.downloads.fetch import main as download
+
+        sys.exit(download(args))
     else:
         from music_diffusion.commands.quickstart import quickstart
 

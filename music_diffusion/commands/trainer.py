@@ -53,8 +53,11 @@ class RunTrainer(Trainer):
         **kwargs,
     ):
         accelerator = kwargs.get("accelerator", "auto")
-        loggers = logger if isinstance(logger, list) else [logger]
-        made = [in_folder(item, default_root_dir or ".") for item in loggers]
+        root = default_root_dir or "."
+        if isinstance(logger, list):
+            loggers = [in_folder(one, root) for one in logger]
+        else:
+            loggers = in_folder(logger, root)
         with refused_settings():
             super().__init__(
                 limit_train_batches=limit_train_batches,
@@ -63,8 +66,8 @@ class RunTrainer(Trainer):
                 limit_predict_batches=limit_predict_batches,
                 overfit_batches=overfit_batches,
                 val_check_interval=val_check_interval,
-                precision=resolve_precision(precision, accelerator),
-                logger=made if isinstance(logger, list) else made[0],
+                precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
+                logger=loggers,  # type: ignore[arg-type]
                 default_root_dir=default_root_dir,
                 **kwargs,
             )
@@ -79,15 +82,15 @@ def refused_settings() -> Iterator[None]:
         raise UserError(f"trainer: {error}") from error
 
 
-def in_folder(logger: object, folder: str) -> object:
+def in_folder(logger: InRun | Logger | bool | None, folder: str) -> Logger | bool | None:
     """Make a logger that has no folder of its own, to write to this one."""
-    if isinstance(logger, Logger) or not callable(logger):
+    if isinstance(logger, (Logger, bool)) or logger is None:
         return logger
-    named = "save_dir" in getattr(logger, "keywords", {})
-    return logger() if named else logger(save_dir=folder)
+    options = getattr(logger, "keywords", {})  # the parser makes a functools.partial
+    return logger(save_dir=options.get("save_dir", folder))  # type: ignore[call-arg]
 
 
-def resolve_precision(precision: Precision, accelerator: object) -> object:
+def resolve_precision(precision: Precision, accelerator: object) -> Precision:
     """Replace auto by what the device does well, and warn where a choice is very slow."""
     device = torch.device("cpu")
     if accelerator in ("auto", "gpu", "cuda", "mps"):

@@ -50,7 +50,7 @@ class CommandLine(LightningCLI):
         config.ckpt_path = None  # Lightning would put the checkpoint's settings into ours
 
     def before_instantiate_classes(self) -> None:
-        config = self.config[self.subcommand]
+        config = self.config[str(self.subcommand)]
         config.ckpt_path = self.resumed
         settle_wandb(config.trainer, self.content.get(WANDB_ID))
 
@@ -58,7 +58,7 @@ class CommandLine(LightningCLI):
         run = RunFolder(self.resumed)
         if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):
             run.take(folder)
-        self.trainer.callbacks.insert(0, run)
+        self.trainer.callbacks.insert(0, run)  # type: ignore[attr-defined]
 
     def after_fit(self) -> None:
         if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):

@@ -1,7 +1,7 @@
 """Fetch published checkpoints: python download_ckpts.py lists them, with NAME... it gets them.
 
 What is fetched is kept under a temporary name until it is whole and verified, so a file in the
-folder is a finished one. Run it again after an interruption and it goes on where it stopped.
+folder is a finished one. Run it again after an interruption to resume.
 """
 
 import argparse
@@ -24,6 +24,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("error: tqdm isn't in this Python: pip install -r requirements.txt")
 
+from foundation.files import replacing
 from music_diffusion.downloads.catalogue import TABLE, Entry
 
 BLOCK = 2**20
@@ -43,7 +44,7 @@ class Broken(Fault):
 
 def main(args: list[str] | None = None) -> int:
     """List the checkpoints, or fetch those named; 0 if all are there, 1 if one is not."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Fetch published checkpoints.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all, or names of the list")
     parser.add_argument("--out", type=Path, default=Path("ckpts"), help="folder (default: ckpts)")
     parser.add_argument("--mirror", metavar="PREFIX", help="look at PREFIX/FILE first")
@@ -62,7 +63,7 @@ def main(args: list[str] | None = None) -> int:
         try:
             print(f"{name}: {get(TABLE[name], options.out, options.mirror, options.source)}")
         except KeyboardInterrupt:
-            print(f"{name}: stopped; run again to go on", file=sys.stderr)
+            print(f"{name}: stopped; run again to resume", file=sys.stderr)
             return 130
         except (Fault, ValueError, OSError, subprocess.CalledProcessError) as error:
             failed = True
@@ -72,7 +73,7 @@ def main(args: list[str] | None = None) -> int:
 
 def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; make room and run again to go on"
+        return "the disk is full; make room and run again to resume"
     return " ".join(str(error).split())
 
 
@@ -194,9 +195,8 @@ def keep_record(folder: Path, file: str, checked: str, path: Path) -> None:
     seen = path.stat()
     mine = {"sha256": checked, "size": seen.st_size, "mtime": seen.st_mtime_ns}
     text = json.dumps(record(folder) | {file: mine}, indent=1)
-    temporary = folder / f".{RECORD}.{os.getpid()}"
-    temporary.write_text(text)
-    os.replace(temporary, folder / RECORD)
+    with replacing(folder / RECORD) as temporary:
+        temporary.write_text(text)
 
 
 def copy(source: Path, part: Path) -> None:
@@ -236,7 +236,7 @@ def fetch(url: str, entry: Entry, part: Path) -> None:
         except Broken as fault:
             grown = part.is_file() and part.stat().st_size > before
             if attempt == TRIES - 1 or not grown:
-                raise Fault(f"{fault}; run again to go on") from fault
+                raise Fault(f"{fault}; run again to resume") from fault
         except ValueError as error:
             raise Fault(f"{error}: give https://…, or a folder by --from") from error
         except (OSError, http.client.HTTPException) as error:

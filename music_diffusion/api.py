@@ -1,0 +1,144 @@
+"""What Python calls and the command line has no command of its own for."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import overload
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor
+
+from callbacks.batch_seed import BatchSeed
+from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
+from callbacks.ema import EMA
+from callbacks.run_folder import RunFolder, local_folder
+from callbacks.termination import Termination
+from codec.jukebox import JukeboxCodec
+from datamodules.tokens import Header, TokenStore, window_of
+from foundation.audio_module import AudioModel
+from foundation.codec import Codec
+from foundation.errors import UserError
+from music_diffusion.checkpoints.load import load_model
+from music_diffusion.commands.runs import find_checkpoint, folder_of
+from music_diffusion.commands.trainer import RunTrainer
+from music_diffusion.commands.training import train
+from music_diffusion.provenance import Provenance
+
+
+def generate(model: str | Path | AudioModel, seconds: float | None = None, **options) -> Tensor:
+    """Generate audio [count, C, T] in [-1, 1] at the model's sample rate.
+
+    Args:
+        model: a model, or what `load` takes
+        seconds: length of what is generated; the default is the model's
+        options: those of `AudioModel.generate`: count, prompt, keep, init, cond, sampler, seed …
+
+    Raises:
+        UserError: for a file that is no model, and for what the model can't do
+    """
+    loaded = model if isinstance(model, AudioModel) else load_model(model)
+    return loaded.generate(seconds, **options)
+
+
+@overload
+def decode(tokens: Tensor, codec: Codec | None = None, level: int = 2) -> Tensor: ...
+
+
+@overload
+def decode(
+    tokens: str | Path, codec: Codec | None = None, level: int = 2
+) -> Iterator[tuple[str, Tensor]]: ...
+
+
+def decode(
+    tokens: Tensor | str | Path, codec: Codec | None = None, level: int = 2
+) -> Tensor | Iterator[tuple[str, Tensor]]:
+    """Decode tokens [B, K, L] to audio [B, C, T], or a token store to names and audio [C, T].
+
+    Args:
+        tokens: tokens, or the folder of a token store that `encode` made
+        codec: what made the tokens; the default is Jukebox's codec
+        level: of Jukebox's codec: 2 (coarsest), 1 or 0
+
+    Raises:
+        UserError: for tokens that this codec didn't make
+    """
+    codec = codec or JukeboxCodec(level)
+    if isinstance(tokens, Tensor):
+        codec.check_tokens(tokens)
+        with torch.inference_mode():
+            return codec.decode(tokens)
+    store = TokenStore.open(Path(tokens).expanduser())
+    store.check(Header.of(codec, ("tokens",)))
+    return _decoded(store, codec)
+
+
+@torch.inference_mode()
+def _decoded(store: TokenStore, codec: Codec) -> Iterator[tuple[str, Tensor]]:
+    for key in store.keys():
+        array = store.array(key, "tokens")
+        tokens = window_of(array, 0, array.shape[-1])
+        yield store.source(key), codec.decode(tokens[None])[0]
+
+
+def fit(
+    config: str | Path | Sequence[str | Path] | LightningModule,
+    data: LightningDataModule | None = None,
+    *,
+    options: Mapping[str, object] | None = None,
+    name: str | None = None,
+    ckpt_path: str | None = None,
+) -> LightningModule:
+    """Train a model and return it, with its averaged weights; its `trainer` knows the rest.
+
+        md.fit(["sedd_absorb", "tiny"], options={"data.audio": "music", "trainer.max_steps": 500})
+        md.fit(SEDD(length=256), TokenDataModule("music"), options={"max_steps": 500})
+
+    Args:
+        config: one or more configs, each a file or the name of ours; or a model
+        data: the data of a model that is given as an object
+        options: as on the command line, by name; with a model, options of Lightning's Trainer,
+            where `callbacks` replaces EMA, StepCheckpoint and BestCheckpoint
+        name: the run's folder is runs/NAME; the default is named by the time
+        ckpt_path: a checkpoint to resume, `last` or `best`
+
+    Raises:
+        UserError: for settings that don't fit, and music that can't be read
+    """
+    if isinstance(config, LightningModule):
+        return _fit_objects(config, data, dict(options or {}), name, ckpt_path)
+    if data is not None:
+        raise UserError("data goes with a model; configs name their data themselves")
+    configs = [config] if isinstance(config, (str, Path)) else config
+    args = [part for one in configs for part in ("--config", str(one))]
+    for key, value in (options or {}).items():
+        text = str(value) if isinstance(value, (str, Path)) else json.dumps(value)
+        args.append(f"--{key}={text}")
+    for key, value in (("name", name), ("ckpt_path", ckpt_path)):
+        args += [f"--{key}", value] if value else []
+    return train("fit", args).model
+
+
+def _fit_objects(
+    model: LightningModule,
+    data: LightningDataModule | None,
+    options: dict,
+    name: str | None,
+    ckpt_path: str | None,
+) -> LightningModule:
+    root = options.get("default_root_dir")
+    resumed = find_checkpoint(ckpt_path, name, root) if ckpt_path else None
+    run = RunFolder(resumed)
+    callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
+    always = [run, BatchSeed(), Termination(), Provenance()]
+    options |= {
+        "default_root_dir": folder_of(name, root, resumed),
+        "callbacks": [*always, *callbacks],
+        "use_distributed_sampler": False,  # our data modules give each process its share already
+    }
+    trainer = RunTrainer(**options)
+    if trainer.is_global_zero and (folder := local_folder(trainer)):
+        run.take(folder)
+    trainer.fit(model, datamodule=data, ckpt_path=resumed)
+    return model
