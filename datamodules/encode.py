@@ -10,67 +10,108 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from audio import files as audio
-from datamodules.tokens import Header, TokenStore, track_key
+from audio import files as audio_files
+from datamodules.metadata import Sidecar
+from datamodules.token_store import Header, TokenStore, track_key
+from datamodules.tracks import name_of
 from foundation.codec import Codec, Frozen
+from foundation.errors import UserError
 from foundation.files import cache_folder
 
 log = logging.getLogger(__name__)
 
 
 def default_store(folder: Path, codec: Codec, streams: tuple[str, ...]) -> Path:
-    """Name the store of a folder's tokens by the folder, the codec and the streams."""
+    """Return the cache's folder for the tokens of a music folder, a codec and its streams."""
     key = hashlib.sha256(f"{folder.resolve()} {codec.fingerprint} {sorted(streams)}".encode())
     return cache_folder() / "tokens" / f"{folder.name}-{key.hexdigest()[:12]}"
 
 
 @dataclass
-class Job:
-    """What there is to encode: `todo` are files without tokens, `keys` names each file's tokens."""
+class EncodingJob:
+    """The files of a music folder and the store of their tokens.
+
+    Attributes:
+        root: the music folder, or one file
+        store: gets the tokens
+        keys: each file's key in the store
+        sidecar: metadata of the tracks
+        failed: why files could not be read
+    """
 
     root: Path
     store: TokenStore
     keys: dict[Path, str]
+    sidecar: Sidecar = field(default_factory=Sidecar)
     failed: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, folder: str | Path, codec: Codec, streams: tuple[str, ...], out: Path | None
-    ) -> "Job":
-        root = Path(folder).expanduser()
-        files = audio.find(root)
-        out = out or default_store(root, codec, streams)
-        store = TokenStore.create(out, Header.of(codec, streams))
-        return cls(root, store, {path: track_key(path, root) for path in files})
+    def create(
+        cls,
+        folder: str | Path,
+        codec: Codec,
+        streams: tuple[str, ...] | None = None,
+        out: str | Path | None = None,
+        sidecar: Sidecar | None = None,
+    ) -> "EncodingJob":
+        """List the files, and create or open the store.
+
+        Args:
+            folder: a folder of music, or one file
+            codec: makes the tokens
+            streams: which of the codec's token streams; all if None
+            out: the store's folder; None takes the one in the cache that fit looks for
+            sidecar: metadata of the tracks
+
+        Raises:
+            UserError: for a folder without audio files, and a store of another codec
+        """
+        root, streams = Path(folder).expanduser(), streams or codec.stream_names
+        files = audio_files.find(root)
+        place = Path(out).expanduser() if out else default_store(root, codec, streams)
+        store = TokenStore.create(place, Header.of(codec, streams))
+        keys = {path: track_key(path, root) for path in files}
+        return cls(root, store, keys, sidecar or Sidecar())
 
     @property
     def todo(self) -> list[Path]:
+        """The files that have no tokens yet."""
         return [path for path, key in self.keys.items() if not self.store.has(key)]
 
+    @torch.no_grad()
     def encode(self, codec: Codec, path: Path, samples: Tensor | str) -> None:
-        """Store the tokens of samples [C, T]; a message instead says why there are none."""
+        """Store the tokens of samples [C, T]; a text instead is the reason why there are none."""
         if isinstance(samples, str):
             self.failed[path] = samples
             return
         device = next(codec.parameters(), samples).device
         streams = codec.encode_streams(samples[None].to(device), self.store.header.streams)
-        name = path.relative_to(self.root).as_posix() if path != self.root else path.name
-        self.store.add(self.keys[path], name, {key: value[0] for key, value in streams.items()})
+        name = name_of(path, self.root)
+        tokens = {key: value[0] for key, value in streams.items()}
+        self.store.add(self.keys[path], name, tokens, self.sidecar.cond(name))
 
     def finish(self) -> None:
-        """Drop the tokens of files that are gone and report those that can't be read."""
+        """Delete the tokens of files that are gone, update metadata, log what could not be read.
+
+        Metadata of tracks that were encoded earlier is updated only if there is a sidecar.
+        """
         self.store.drop_except(set(self.keys.values()))
         for reason in self.failed.values():
             log.warning("not encoded: %s", reason)
         if not self.store.keys():
-            raise ValueError(f"none of the {len(self.keys)} files in {self.root} could be encoded")
+            raise UserError(f"none of the {len(self.keys)} files in {self.root} could be encoded")
+        names = {key: name_of(path, self.root) for path, key in self.keys.items()}
+        self.sidecar.warn_of_unknown(names.values())
+        if self.sidecar.fields:
+            for key in self.store.keys():
+                self.store.set_cond(key, self.sidecar.cond(names[key]))
 
 
-class Tracks(Dataset):
-    """Read whole files; one that can't be read gives the reason instead, which names it."""
+class TrackReader(Dataset):
+    """Read whole files to (path, samples [C, T]); for a broken file, to (path, reason)."""
 
-    def __init__(self, paths: list[Path], sample_rate: int):
-        self.paths, self.sample_rate = paths, sample_rate
+    def __init__(self, paths: list[Path], codec: Codec):
+        self.paths, self.sample_rate, self.channels = paths, codec.sample_rate, codec.channels
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -78,20 +119,19 @@ class Tracks(Dataset):
     def __getitem__(self, index: int) -> tuple[str, Tensor | str]:
         path = self.paths[index]
         try:
-            samples = audio.read(path, sample_rate=self.sample_rate, channels=1)
-        except (ValueError, OSError) as error:
+            samples = audio_files.read(path, sample_rate=self.sample_rate, channels=self.channels)
+        except (UserError, OSError) as error:
             return str(path), str(error)
-        return str(path), samples if samples.shape[-1] else f"{path} holds no samples"
+        return str(path), samples
 
 
 class EncodeModule(LightningModule):
     """Run a codec over tracks in the Trainer's predict loop; each process writes its own tracks."""
 
-    def __init__(self, codec: Codec, job: Job):
+    def __init__(self, codec: Codec, job: EncodingJob):
         super().__init__()
         self.frozen, self.job = Frozen(codec), job
 
-    @torch.no_grad()
     def predict_step(self, batch: tuple[str, Tensor | str], batch_idx: int) -> str:
         path, samples = batch
         self.job.encode(self.frozen.module, Path(path), samples)

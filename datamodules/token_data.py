@@ -1,81 +1,76 @@
-"""Windows of stored tokens, at random offsets within tracks."""
+"""Windows of stored tokens, as the model asks for them."""
 
 import logging
+import random
 from pathlib import Path
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from datamodules.data_order import check_settings, train_loader, val_loader
-from datamodules.demo_music import demo_music_folder, write_demo_music
-from datamodules.encode import Job, Tracks
-from datamodules.tokens import Header, TokenStore, window_of
-from datamodules.tracks import Track, drop_short, say, split
-from datamodules.wav import FixedCrops, RandomCrops, Slots
+from datamodules.encode import EncodingJob, TrackReader
+from datamodules.messages import log_once
+from datamodules.metadata import same_keys
+from datamodules.music_data import MusicDataModule
+from datamodules.token_store import Header, TokenStore, slice_tokens
+from datamodules.tracks import Track, split
+from datamodules.windows import Windows
 from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.windows import TokenWindow
 
 
-class TokenSlots(Slots):
-    """Cut windows of tokens [K, L]; `silence` [K, Lc] is the context before a track's start."""
+class TokenWindows(Windows):
+    """Windows of a store's tokens: each stream of the window [K, L], and "context" [K, Lc].
+
+    `silence` [K, Lc] is the context before a track's start.
+    """
 
     def __init__(
-        self,
-        tracks: list[Track],
-        window: TokenWindow,
-        store: TokenStore,
-        silence: Tensor,
+        self, tracks: list[Track], window: TokenWindow, store: TokenStore, silence: Tensor
     ):
-        super().__init__(tracks, window)
-        self.store, self.silence = store, silence
+        super().__init__(tracks, window.length)
+        self.window, self.store, self.silence = window, store, silence
 
-    def cut(self, track: Track, start: int) -> dict[str, Tensor]:
-        window = self.window
+    def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
+        window, key = self.window, track.path.name
         example = {}
-        for key, stream in window.streams.items():
-            array = self.store.array(track.path.name, stream)
-            tokens = window_of(array, start, min(window.length, track.stop - start))
-            # a track shorter than a window is repeated
-            copies = -(-window.length // tokens.shape[1])
-            example[key] = tokens.repeat(1, copies)[:, : window.length]
+        for name, stream in window.streams.items():
+            length = min(window.length, track.stop - start)
+            tokens = slice_tokens(self.store.array(key, stream), start, length)
+            copies = -(-window.length // tokens.shape[1])  # more than 1 for a short track
+            example[name] = tokens.repeat(1, copies)[:, : window.length]
         if window.context:
-            array = self.store.array(track.path.name, window.streams["tokens"])
-            before = window_of(array, max(0, start - window.context), min(start, window.context))
-            missing = window.context - before.shape[1]
-            example["context"] = torch.cat([self.silence[:, :missing], before], dim=1)
+            array = self.store.array(key, window.streams["tokens"])
+            context = slice_tokens(
+                array, max(0, start - window.context), min(start, window.context)
+            )
+            missing = window.context - context.shape[1]
+            example["context"] = torch.cat([self.silence[:, :missing], context], dim=1)
         return example
 
-    def example(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
-        return samples
 
+class TokenDataModule(MusicDataModule):
+    """Load {"tokens": [B, K, L], ..., "cond": {name: B values}} from a token store.
 
-def unchanged(tokens: dict[str, Tensor], draw: object) -> dict[str, Tensor]:
-    """Leave tokens as they are, where audio would be augmented."""
-    return tokens
-
-
-class TokenDataModule(LightningDataModule):
-    """Deliver {"tokens": [B, K, L], …}: the streams and context that `module.token_window` names.
-
-    `tokens` is a store that `encode` made. Without one, the music in `audio` (demo music if None)
-    is encoded first, on one process, and the result is used again the next time; changed and new
-    files are encoded, and those that are gone are dropped.
+    The model's `token_window` (a TokenWindow) sets streams and lengths. Without a store in
+    `tokens`, the music in `audio` is encoded first, by one process, into the cache. The next run
+    uses these tokens again; it encodes new and changed files and deletes the tokens of others.
 
     Args:
         audio: a folder of music, searched with all its folders, or one file; demo music if null
         tokens: a token store that `encode` made, instead of audio
-        batch_size: passages a process takes at once
-        num_workers: processes that read passages, for each process that trains
-        val_fraction: share of the tracks that is kept for validation, by their names
-        short: what happens to tracks shorter than a passage: pad repeats them, skip leaves them out
-        windows_per_epoch: passages an epoch; as many as cover the tracks once if null
-        val_windows: passages to validate on at most; all if null
-        seed: of the split and of the order
+        batch_size: windows in a batch of one process
+        num_workers: processes that read windows, for each process that trains
+        val_fraction: share of the tracks that is kept for validation, chosen by their names
+        short: what to do with tracks shorter than a window: pad repeats them, skip leaves them out
+        windows_per_epoch: random windows an epoch; as many as cover the tracks once if null
+        val_windows: fixed windows to validate on at most; all if null
+        seed: of the split, the order and the windows
+        sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
     """
+
+    short_action = "repeated"
 
     def __init__(
         self,
@@ -88,99 +83,91 @@ class TokenDataModule(LightningDataModule):
         windows_per_epoch: int | None = None,
         val_windows: int | None = 64,
         seed: int = 0,
+        sidecar: str | None = None,
     ):
-        super().__init__()
-        check_settings(batch_size, num_workers, val_fraction, short)
-        self.audio, self.tokens = audio, tokens
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.val_fraction, self.short = val_fraction, short
-        self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
+        super().__init__(
+            audio,
+            sidecar,
+            batch_size,
+            num_workers,
+            val_fraction,
+            short,
+            windows_per_epoch,
+            val_windows,
+            seed,
+        )
+        self.tokens = tokens
 
     @property
     def codec(self) -> Codec:
-        return self.trainer.lightning_module.codec
+        codec = getattr(self.model, "codec", None)
+        if not isinstance(codec, Codec):
+            raise UserError(f"{type(self.model).__name__} has no codec to encode audio with")
+        return codec
 
     @property
     def window(self) -> TokenWindow:
-        module = self.trainer.lightning_module
-        window = getattr(module, "token_window", None)
-        if window is None:
+        window = getattr(self.model, "token_window", None)
+        if not isinstance(window, TokenWindow):
             raise UserError(
-                f"{type(module).__name__} reads audio, not tokens: give "
+                f"{type(self.model).__name__} reads audio, not tokens: give "
                 "--data datamodules.wav.WavDataModule"
             )
         return window
 
     @property
-    def streams(self) -> dict[str, str]:
-        return self.window.streams
+    def stream_names(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.window.streams.values())))
 
-    def job(self) -> Job:
-        names = tuple(sorted(set(self.streams.values())))
-        return Job.of(self.audio or demo_music_folder(), self.codec, names, None)
+    def window_lengths(self) -> tuple[int, float]:
+        window, codec = self.window, self.codec
+        return window.length, window.in_samples(codec.sample_rate, codec.hop).seconds
+
+    def encoding_job(self) -> EncodingJob:
+        return EncodingJob.create(
+            self.music_folder(), self.codec, self.stream_names, sidecar=self.sidecar
+        )
 
     def prepare_data(self) -> None:
-        """Encode what has no tokens yet."""
+        """Encode the files that have no tokens yet."""
         if self.tokens:
             return
-        if self.audio is None:
-            say(logging.INFO, f"no audio folder given: using demo music in {demo_music_folder()}")
-            write_demo_music(demo_music_folder())
-        job, codec = self.job(), self.codec
+        super().prepare_data()
+        job, codec = self.encoding_job(), self.codec
         if todo := job.todo:
-            codec.to(self.trainer.strategy.root_device)
-            tracks = Tracks(todo, codec.sample_rate)
-            for path, samples in tqdm(tracks, desc="encoding", unit="track", total=len(tracks)):
+            codec.to(self.attached_trainer.strategy.root_device)
+            reader = TrackReader(todo, codec)
+            for index in tqdm(range(len(reader)), desc="encoding", unit="track"):
+                path, samples = reader[index]
                 job.encode(codec, Path(path), samples)
         job.finish()
-        say(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
+        log_once(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
 
     def setup(self, stage: str | None = None) -> None:
-        names = tuple(sorted(set(self.streams.values())))
+        """Open the store; UserError if it is empty or of another codec."""
         if self.tokens:
             self.store = TokenStore.open(Path(self.tokens).expanduser())
-            self.store.check(Header.of(self.codec, names))
+            self.store.check(Header.of(self.codec, self.stream_names))
         else:
-            self.store = self.job().store
+            self.store = self.encoding_job().store
+        keys = self.store.keys()
+        if not keys:
+            raise UserError(f"the token store {self.store.folder} holds no tracks: encode again")
+        stored = [self.store.track(key) for key in keys]
+        conds = same_keys([track.cond | self._sidecar_cond(track.source) for track in stored])
         tracks = [
-            Track(Path(key), self.store.source(key), 0, self.store.length(key))
-            for key in self.store.keys()
+            Track(Path(key), track.source, 0, track.length, cond)
+            for key, track, cond in zip(keys, stored, conds, strict=True)
         ]
-        if not tracks:
-            raise ValueError(f"the token store {self.store.folder} holds no tracks: encode again")
-        train, validation = split(tracks, self.val_fraction, self.seed)
-        self.train_tracks = self._drop_short(train, "training")
-        self.val_tracks = validation
-        if validation:
-            self.val_tracks = self._drop_short(validation, "validation")
+        self.use_tracks(*split(tracks, self.val_fraction, self.seed))
 
-    def _drop_short(self, tracks: list[Track], what: str) -> list[Track]:
-        length, codec = self.window.length, self.codec
-        seconds = length * codec.hop / codec.sample_rate
-        return drop_short(tracks, length, seconds, self.short, what, "repeated")
+    def _sidecar_cond(self, name: str) -> dict[str, str]:
+        return self.sidecar.cond(name) if self.sidecar.fields else {}
 
-    def slots(self, tracks: list[Track]) -> TokenSlots:
+    def windows(self, tracks: list[Track], validation: bool = False) -> TokenWindows:
         silence = torch.zeros(self.codec.num_codebooks, 0, dtype=torch.long)
         if self.window.context:
-            quiet = torch.zeros(1, 1, self.window.context * self.codec.hop)
-            device = next(self.codec.parameters()).device
-            silence = self.codec.encode(quiet.to(device))[0].cpu()
-        return TokenSlots(tracks, self.window, self.store, silence)
-
-    def train_dataloader(self) -> DataLoader:
-        windows = RandomCrops(
-            self.slots(self.train_tracks), self.windows_per_epoch, self.seed, unchanged
-        )
-        return train_loader(windows, self.trainer, self.batch_size, self.num_workers, self.seed)
-
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        if not self.val_tracks:
-            return []
-        windows = FixedCrops(self.slots(self.val_tracks), self.val_windows)
-        return val_loader(windows, self.trainer, self.batch_size, self.num_workers)
-
-    def test_dataloader(self) -> DataLoader | list[DataLoader]:
-        return self.val_dataloader()
-
-    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
-        return self.val_dataloader()
+            samples = torch.zeros(1, self.codec.channels, self.window.context * self.codec.hop)
+            device = next(self.codec.parameters(), samples).device
+            silence = self.codec.encode(samples.to(device))[0].cpu()
+        return TokenWindows(tracks, self.window, self.store, silence)

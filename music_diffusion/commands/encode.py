@@ -6,8 +6,9 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from codec.jukebox import JukeboxCodec
-from datamodules.data_order import outlive_sigterm
-from datamodules.encode import EncodeModule, Job, Tracks
+from datamodules.data_order import ignore_sigterm
+from datamodules.encode import EncodeModule, EncodingJob, TrackReader
+from datamodules.metadata import Sidecar
 from foundation.codec import Codec
 from music_diffusion.commands.options import call
 from music_diffusion.commands.trainer import RunTrainer
@@ -28,6 +29,7 @@ def encode(
     devices: int | str = "auto",
     num_nodes: int = 1,
     num_workers: int = 1,
+    sidecar: str | None = None,
 ) -> Path:
     """Encode a folder of music to tokens and return the token store's folder.
 
@@ -42,12 +44,13 @@ def encode(
         devices: how many devices share the work
         num_nodes: how many machines share the work
         num_workers: processes that read files, for each device
+        sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
 
     Raises:
         UserError: where there is no music, and for a store that another codec made
     """
     codec = codec or JukeboxCodec(level)
-    job = Job.of(audio, codec, codec.stream_names, Path(out) if out else None)
+    job = EncodingJob.create(audio, codec, out=out, sidecar=Sidecar.read(sidecar))
     todo = job.todo
     trainer = RunTrainer(
         accelerator=accelerator,
@@ -61,10 +64,10 @@ def encode(
     log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.store.folder)
     if todo:
         loader = DataLoader(
-            Tracks(todo, codec.sample_rate),
+            TrackReader(todo, codec),
             batch_size=None,
             num_workers=num_workers,
-            worker_init_fn=outlive_sigterm,
+            worker_init_fn=ignore_sigterm,
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
     job.finish()

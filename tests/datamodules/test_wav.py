@@ -8,26 +8,30 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from audio import files as audio
-from datamodules.data_order import outlive_sigterm
+from audio import files as audio_files
+from datamodules.data_order import ignore_sigterm
 from datamodules.tracks import Track, split
-from datamodules.wav import Augment, FixedCrops, RandomCrops, Slots, WavDataModule
+from datamodules.wav import AudioWindows, Augment, WavDataModule
+from datamodules.windows import FixedWindows, RandomWindows
+from foundation.errors import UserError
 from foundation.windows import AudioWindow
 
 RATE = 8000
 
 
 class Recorder(LightningModule):
-    """Keep the sum of every training batch."""
+    """Keep the sum and the metadata of every training batch."""
 
     def __init__(self, window: AudioWindow):
         super().__init__()
         self.window = window
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen: list[float] = []
+        self.conds: list[dict[str, list[str]]] = []
 
     def training_step(self, batch, batch_idx):
         self.seen.append(batch["audio"].double().abs().sum().item())
+        self.conds.append(batch["cond"])
         return self.weight * batch["audio"].mean()
 
     def validation_step(self, batch, batch_idx):
@@ -42,7 +46,7 @@ def folder(tmp_path):
     generator = torch.Generator().manual_seed(0)
     for k in range(5):
         samples = 0.3 * torch.rand(2, RATE // 2 + 100 * k, generator=generator)
-        audio.write(tmp_path / "music" / f"{k}.wav", samples, RATE)
+        audio_files.write(tmp_path / "music" / f"{k}.wav", samples, RATE)
     return tmp_path / "music"
 
 
@@ -104,39 +108,40 @@ def test_workers_do_not_change_the_batches(folder, tmp_path):
     assert first == second and len(set(first)) == len(first)
 
 
-def test_crops_are_slices_with_their_context(folder):
+def test_windows_are_slices_with_their_context(folder):
     window = AudioWindow(RATE, 400, context=200, align=100, channels=2)
     path = folder / "0.wav"
-    whole = audio.read(path)
-    slots = Slots([Track(path, "0.wav", 0, whole.shape[1])], window)
-    first = slots.example(slots.cut(slots.tracks[0], 0))
+    whole = audio_files.read(path)
+    windows = AudioWindows([Track(path, "0.wav", 0, whole.shape[1])], window)
+    first = windows.cut(windows.tracks[0], 0)
     assert first["context"].shape == (2, 200) and not first["context"].any()
     assert torch.equal(first["audio"], whole[:, :400])
     for start in (100, 300, 3600):
-        example = slots.example(slots.cut(slots.tracks[0], start))
+        example = windows.cut(windows.tracks[0], start)
         both = torch.cat([example["context"], example["audio"]], dim=1)
         expected = torch.cat([torch.zeros(2, 200), whole], dim=1)[:, start : start + 600]
         assert torch.equal(both, expected)
-    crops = RandomCrops(slots, None, 0, Augment())
+    drawn = RandomWindows(windows, None, 0)
     slices = whole.unfold(1, 400, 100)  # [C, places, 400]
-    for index in range(len(crops)):
-        crop = crops[0, index]["audio"]
-        assert (slices == crop[:, None]).all(-1).all(0).any()
+    for index in range(len(drawn)):
+        window = drawn[0, index]["audio"]
+        assert (slices == window[:, None]).all(-1).all(0).any()
 
 
-def test_validation_crops_lie_side_by_side(folder):
-    whole = audio.read(folder / "0.wav")
-    slots = Slots([Track(folder / "0.wav", "0.wav", 0, 4000)], AudioWindow(RATE, 400, channels=2))
-    crops = FixedCrops(slots, None)
-    assert torch.equal(torch.cat([crops[0, k]["audio"] for k in range(10)], dim=1), whole)
-    few = FixedCrops(slots, 3)  # the middles of thirds
+def test_validation_windows_are_adjacent(folder):
+    whole = audio_files.read(folder / "0.wav")
+    track = Track(folder / "0.wav", "0.wav", 0, 4000)
+    windows = AudioWindows([track], AudioWindow(RATE, 400, channels=2))
+    every = FixedWindows(windows, None)
+    assert torch.equal(torch.cat([every[0, k]["audio"] for k in range(10)], dim=1), whole)
+    few = FixedWindows(windows, 3)  # the middles of thirds
     assert torch.equal(
         torch.cat([few[0, k]["audio"] for k in range(len(few))], dim=1),
-        torch.cat([crops[0, k]["audio"] for k in (1, 5, 8)], dim=1),
+        torch.cat([every[0, k]["audio"] for k in (1, 5, 8)], dim=1),
     )
 
 
-def test_validation_crops_can_be_longer(folder):
+def test_validation_windows_can_be_longer(folder):
     data = WavDataModule(str(folder), batch_size=1)
     module = Recorder(AudioWindow(RATE, 400, val_length=1600))
     data.trainer = Trainer(logger=False, enable_checkpointing=False)
@@ -173,7 +178,7 @@ def test_the_split_keeps_old_tracks_in_place():
 
 
 def test_a_worker_outlives_a_sigterm_to_all():
-    loader = DataLoader(torch.arange(8), num_workers=1, worker_init_fn=outlive_sigterm)
+    loader = DataLoader(torch.arange(8), num_workers=1, worker_init_fn=ignore_sigterm)
     batches = iter(loader)
     next(batches)
     os.kill(batches._workers[0].pid, signal.SIGTERM)
@@ -183,10 +188,10 @@ def test_a_worker_outlives_a_sigterm_to_all():
 def test_bad_short_and_resampled_files_are_reported(folder, tmp_path, caplog):
     (folder / "text.wav").write_text("no audio at all" * 20)
     whole = folder / "whole.flac"
-    audio.write(whole, torch.rand(1, RATE), RATE)
+    audio_files.write(whole, torch.rand(1, RATE), RATE)
     (folder / "cut.flac").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    audio.write(folder / "short.wav", torch.rand(1, 100), RATE)
-    audio.write(folder / "other.wav", torch.rand(1, 16000), 16000)
+    audio_files.write(folder / "short.wav", torch.rand(1, 100), RATE)
+    audio_files.write(folder / "other.wav", torch.rand(1, 16000), 16000)
     with caplog.at_level(logging.INFO):
         _, data = fit(folder, tmp_path, max_steps=2, data={"short": "skip", "val_fraction": 0})
     assert {track.name for track in data.train_tracks} == {
@@ -211,6 +216,52 @@ def test_nothing_to_train_on_is_one_line(folder, tmp_path):
 
 
 def test_a_track_shorter_than_the_window_is_padded(folder):
-    slots = Slots([Track(folder / "0.wav", "0.wav", 0, 4000)], AudioWindow(RATE, 5000))
-    example = RandomCrops(slots, None, 0, Augment())[0, 0]["audio"]
+    windows = AudioWindows([Track(folder / "0.wav", "0.wav", 0, 4000)], AudioWindow(RATE, 5000))
+    example = RandomWindows(windows, None, 0)[0, 0]["audio"]
     assert example.shape == (1, 5000) and example[:, :4000].all() and not example[:, 4000:].any()
+
+
+def test_the_old_names_of_options_are_read_with_a_notice(caplog):
+    data = WavDataModule(crops_per_epoch=5, val_crops=None)
+    assert (data.windows_per_epoch, data.val_windows) == (5, None)
+    assert "crops_per_epoch is now called windows_per_epoch" in caplog.text
+    caplog.clear()
+    data = WavDataModule(windows_per_epoch=6)
+    assert (data.windows_per_epoch, data.val_windows) == (6, 64) and not caplog.text
+
+
+def test_settings_that_cannot_work_are_named():
+    for option in ({"batch_size": 0}, {"num_workers": -1}, {"val_windows": 0}, {"short": "cut"}):
+        (name,) = option
+        with pytest.raises(UserError, match=name):
+            WavDataModule(**option)
+    with pytest.raises(UserError, match="channel_swap must be between 0 and 1, got 2"):
+        WavDataModule(channel_swap=2)
+
+
+def test_short_tracks_are_padded_with_silence(folder, tmp_path, caplog):
+    fit(folder, tmp_path, max_steps=1, window=AudioWindow(RATE, 4100), data={"val_fraction": 0})
+    message = "1 of 5 training tracks are shorter than an example's 0.51 s: padded with silence"
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_metadata_reaches_the_model(folder, tmp_path, caplog, workers):
+    (folder / "jazz" / "live").mkdir(parents=True)
+    (folder / "3.wav").rename(folder / "jazz" / "3.wav")
+    (folder / "4.wav").rename(folder / "jazz" / "live" / "4.wav")
+    sidecar = tmp_path / "tags.csv"
+    sidecar.write_text("track,mood,bpm\njazz/3.wav,calm,90\n0.wav,,120\ngone.wav,sad,1\n")
+    options = {"sidecar": str(sidecar), "batch_size": 5, "val_fraction": 0, "num_workers": workers}
+    seen = {}
+    module = Recorder(AudioWindow(RATE, 4400))
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(module, WavDataModule(str(folder), **options))
+    (cond,) = module.conds
+    seen = set(zip(cond["folder"], cond["mood"], cond["bpm"], strict=True))
+    assert seen == {("", "", "120"), ("", "", ""), ("jazz", "calm", "90"), ("jazz/live", "", "")}
+    assert caplog.text.count("1 of 3 tracks aren't in the music folder") == 1
+    assert "gone.wav" in caplog.text

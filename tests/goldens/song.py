@@ -13,7 +13,7 @@ from torch import Tensor
 from audio import files as audio
 from audio.crossfade import crossfade, weights
 from datamodules.tracks import Track
-from datamodules.wav import Slots
+from datamodules.wav import AudioWindows
 from foundation.windows import AudioWindow
 from jbdiff.noise_paths import base_noise, noise_path
 from tests.goldens import jbdiff
@@ -85,8 +85,8 @@ def check_offsets(case: Case) -> Rows:
         length, durations = c["sample_length"], c["durations"]
         count = sum(durations) // length
         with tempfile.TemporaryDirectory() as folder:
-            slots = index_tracks(Path(folder), length, c["context_mult"] * length, durations)
-            rows = [cut_row(slots, *place(i, length, durations)) for i in range(count)]
+            windows = index_tracks(Path(folder), length, c["context_mult"] * length, durations)
+            rows = [cut_row(windows, *place(i, length, durations)) for i in range(count)]
         name = f"set{number}"
         yield case.name, name, case.compare(name, torch.tensor(rows, dtype=torch.float64))
         yield case.name, f"{name}_len", case.compare(f"{name}_len", torch.tensor([count]))
@@ -108,7 +108,7 @@ def place(item: int, length: int, durations: list[int]) -> tuple[int, int]:
     return index, offset
 
 
-def index_tracks(folder: Path, length: int, context: int, durations: list[int]) -> Slots:
+def index_tracks(folder: Path, length: int, context: int, durations: list[int]) -> AudioWindows:
     """Write files whose samples are 1, 2, 3, ..., exact in float32."""
     assert max(durations) < 2**24
     tracks = []
@@ -116,21 +116,21 @@ def index_tracks(folder: Path, length: int, context: int, durations: list[int]) 
         path = folder / f"{number}.wav"
         audio.write(path, torch.arange(1.0, duration + 1)[None], 44100, "FLOAT")
         tracks.append(Track(path, path.name, 0, duration))
-    return Slots(tracks, AudioWindow(44100, length, context))
+    return AudioWindows(tracks, AudioWindow(44100, length, context))
 
 
-def cut_row(slots: Slots, index: int, offset: int) -> list[float]:
+def cut_row(windows: AudioWindows, index: int, offset: int) -> list[float]:
     """Read a window and its context: file, first sample, first sample of the context.
 
     A window that has none before it gets context 0; -1 if it can't be cut there.
     """
-    track = slots.tracks[index]
-    if len(track) < slots.window.length or offset not in slots.starts(track):
+    track = windows.tracks[index]
+    if len(track) < windows.window.length or offset not in windows.starts(track):
         return [-1.0, -1.0, -1.0]
-    samples: Tensor = slots.cut(track, offset)[0]
-    context = samples[: slots.window.context]
+    samples: Tensor = windows.read(track, offset)[0]
+    context = samples[: windows.window.context]
     heard = context[context > 0]
     first = heard[0].item() - 1 if len(heard) else 0.0
-    start = samples[slots.window.context].item() - 1
-    assert math.isclose(samples[-1].item(), start + slots.window.length)
+    start = samples[windows.window.context].item() - 1
+    assert math.isclose(samples[-1].item(), start + windows.window.length)
     return [float(index), start, first]

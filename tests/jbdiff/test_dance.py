@@ -153,7 +153,7 @@ def fit(root, folder: str, steps: int, path: str | None = None) -> Dance:
         check_val_every_n_epoch=None,
         callbacks=[BatchSeed(), EMA(0.9), StepCheckpoint(every_n_steps=10)],
     )
-    data = WavDataModule(folder, batch_size=4, phase_invert=0.5, crops_per_epoch=64)
+    data = WavDataModule(folder, batch_size=4, phase_invert=0.5, windows_per_epoch=64)
     trainer.fit(model, data, ckpt_path=path, weights_only=False)
     return model
 

@@ -363,7 +363,7 @@ def test_trained_models_make_a_song_on_the_command_line(music, tmp_path, capsys)
         options = STEREO if name == "dance" else [*LEVEL, f"--model.jb_level={name[-1]}"]
         options += ["--data", "datamodules.wav.WavDataModule", "--data.audio", str(music)]
         options += ["--data.batch_size=1", "--trainer.logger=false", "--trainer.max_steps=1"]
-        options += ["--trainer.limit_val_batches=0", "--data.val_crops=1"]
+        options += ["--trainer.limit_val_batches=0", "--data.val_windows=1"]
         options += [f"--trainer.default_root_dir={tmp_path / name}", "--trainer.accelerator=cpu"]
         assert cli.main(["fit", *options]) == 0, capsys.readouterr().err
         settings += [f"--{name}.checkpoint={tmp_path / name}/checkpoints/last.ckpt"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from codec.jukebox import JukeboxCodec
-from datamodules.tokens import Header, TokenStore
+from datamodules.token_store import Header, TokenStore
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import quickstart
 from music_diffusion.commands.training import counts

@@ -16,7 +16,7 @@ from codec.vqvae import Codebook
 from codec.vqvae_codebook import CodebookEMA
 from sedd.ddit import DDiT
 from sedd.module import SEDD
-from tests.datamodules.test_tokens import Coarse
+from tests.datamodules.test_token_store import Coarse
 from tests.jbdiff.test_module import SIZES
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8, dropout=0.0)

@@ -9,7 +9,7 @@ import torch
 
 from audio import files as audio
 from codec import wavtokenizer
-from datamodules.tokens import TokenStore
+from datamodules.token_store import TokenStore
 from foundation.weights import read_state
 from music_diffusion.checkpoints.export import export
 from music_diffusion.commands import main as cli

@@ -18,7 +18,7 @@ from sedd.graph import Absorb, Uniform
 from sedd.module import SEDD
 from sedd.ngram_baseline import NGrams
 from sedd.samplers import fill
-from tests.datamodules.test_tokens import Coarse, encode
+from tests.datamodules.test_token_store import Coarse, encode
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)
 

@@ -1,0 +1,125 @@
+"""What the data modules of audio and of tokens do alike: settings, split, loaders."""
+
+import logging
+from abc import ABC, abstractmethod
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from datamodules.data_order import resumable_loader
+from datamodules.demo_music import demo_music_folder, write_demo_music
+from datamodules.messages import log_once
+from datamodules.metadata import Sidecar
+from datamodules.tracks import Track
+from datamodules.windows import FixedWindows, RandomWindows, Windows
+from foundation.checks import check_at_least, check_choice
+from foundation.errors import UserError
+
+
+class MusicDataModule(LightningDataModule, ABC):
+    """Load windows of training and validation tracks; a subclass finds the tracks and reads them.
+
+    Attributes:
+        train_tracks: set by `setup`
+        val_tracks: set by `setup`; empty if there is no validation
+        short_action: what happens to tracks shorter than a window, unless they are skipped
+    """
+
+    short_action: str
+
+    def __init__(
+        self,
+        audio: str | None,
+        sidecar: str | None,
+        batch_size: int,
+        num_workers: int,
+        val_fraction: float,
+        short: str,
+        windows_per_epoch: int | None,
+        val_windows: int | None,
+        seed: int,
+    ):
+        super().__init__()
+        check_choice("short", short, ("pad", "skip"))
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, num_workers=num_workers)
+        check_at_least(1, windows_per_epoch=windows_per_epoch, val_windows=val_windows)
+        if not 0 <= val_fraction < 1:
+            raise UserError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        self.audio, self.sidecar = audio, Sidecar.read(sidecar)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.val_fraction, self.short = val_fraction, short
+        self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
+        self.train_tracks: list[Track] = []
+        self.val_tracks: list[Track] = []
+
+    @abstractmethod
+    def windows(self, tracks: list[Track], validation: bool = False) -> Windows:
+        """Divide tracks into windows as the model asks for them."""
+
+    @abstractmethod
+    def window_lengths(self) -> tuple[int, float]:
+        """Return the length of a training window as tracks are counted, and in seconds."""
+
+    @property
+    def attached_trainer(self) -> Trainer:
+        assert self.trainer is not None, "a data module works within a Trainer"
+        return self.trainer
+
+    @property
+    def model(self) -> LightningModule:
+        return self.attached_trainer.lightning_module
+
+    def music_folder(self) -> str:
+        """Return the folder of music that was given, or that of the demo music."""
+        return self.audio or str(demo_music_folder())
+
+    def prepare_data(self) -> None:
+        """Make the demo music if no folder was given, once on each machine."""
+        if self.audio is None:
+            folder = demo_music_folder()
+            log_once(logging.INFO, f"no audio folder given: using the demo music in {folder}")
+            write_demo_music(folder)
+
+    def use_tracks(self, train: list[Track], validation: list[Track]) -> None:
+        """Set the tracks of training and validation, without short ones if they are skipped."""
+        self.sidecar.warn_of_unknown(track.name for track in [*train, *validation])
+        self.train_tracks = self._without_short(train, "training")
+        self.val_tracks = self._without_short(validation, "validation") if validation else []
+
+    def _without_short(self, tracks: list[Track], what: str) -> list[Track]:
+        length, seconds = self.window_lengths()
+        long = [track for track in tracks if len(track) >= length]
+        if len(long) < len(tracks):
+            action = "skipped" if self.short == "skip" else self.short_action
+            log_once(
+                logging.WARNING,
+                f"{len(tracks) - len(long)} of {len(tracks)} {what} tracks are shorter than an "
+                f"example's {seconds:.2f} s: {action}",
+            )
+        if self.short == "skip" and not long:
+            raise UserError(
+                f"all {what} tracks are shorter than an example's {seconds:.2f} s: give longer "
+                "tracks, or short=pad"
+            )
+        return long if self.short == "skip" else tracks
+
+    def train_dataloader(self) -> DataLoader:
+        windows = RandomWindows(self.windows(self.train_tracks), self.windows_per_epoch, self.seed)
+        return resumable_loader(
+            windows, self.attached_trainer, self.batch_size, self.num_workers, self.seed
+        )
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        if not self.val_tracks:
+            return []
+        windows = FixedWindows(self.windows(self.val_tracks, validation=True), self.val_windows)
+        return resumable_loader(
+            windows, self.attached_trainer, self.batch_size, self.num_workers, shuffle=False
+        )
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self.val_dataloader()

@@ -1,0 +1,181 @@
+"""Memory-mapped tokens on disk: one folder a track, complete or not there.
+
+    STORE/header.json                     codec fingerprint, rates, codebooks, streams
+    STORE/tracks/KEY/tokens.npy           one array [K, L] for each stream, uint16 if it fits
+    STORE/tracks/KEY/track.json           path, length and metadata of the file that was encoded
+
+A track's KEY is a hash of its path, size and modification time, so a changed file is a new track.
+Older stores hold arrays [L], for one codebook, and no metadata; they are read as well.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.metadata import FOLDER, folder_of
+from datamodules.tracks import name_of
+from foundation.codec import Codec
+from foundation.errors import MissingFileError, UserError
+from foundation.files import remove, replacing, write_json
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all the tokens of a store have in common, in the codec's terms."""
+
+    fingerprint: str
+    sample_rate: int
+    hop: int
+    codebook_size: int
+    streams: tuple[str, ...]
+    num_codebooks: int = 1
+
+    @classmethod
+    def of(cls, codec: Codec, streams: tuple[str, ...]) -> "Header":
+        return cls(
+            codec.fingerprint,
+            codec.sample_rate,
+            codec.hop,
+            codec.codebook_size,
+            tuple(streams),
+            codec.num_codebooks,
+        )
+
+
+@dataclass(frozen=True)
+class StoredTrack:
+    """A track of a store: the file it was made of, its length in tokens, its metadata."""
+
+    source: str
+    length: int
+    cond: dict[str, str]
+
+
+def track_key(path: Path, root: Path) -> str:
+    """Hash a file's path relative to root, its size and its modification time."""
+    stat = path.stat()
+    text = f"{name_of(path, root)} {stat.st_size} {stat.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class TokenStore:
+    """A folder of tokens; `open` reads one, `create` makes one or continues it."""
+
+    def __init__(self, folder: Path, header: Header):
+        self.folder, self.header = folder, header
+
+    @classmethod
+    def open(cls, folder: Path) -> "TokenStore":
+        """Open a finished or partial store; UserError, or MissingFileError, if it is none."""
+        path = folder / "header.json"
+        if not path.is_file():
+            raise MissingFileError(f"{folder} is no token store (it has no header.json)")
+        try:
+            content = json.loads(path.read_text())
+            header = Header(**{**content, "streams": tuple(content["streams"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} is not a token store's header: {error}") from error
+        return cls(folder, header)
+
+    @classmethod
+    def create(cls, folder: Path, header: Header) -> "TokenStore":
+        """Make a store, or open the one that exists; UserError if another codec made it."""
+        if (folder / "header.json").is_file():
+            store = cls.open(folder)
+            store.check(header)
+            return store
+        (folder / "tracks").mkdir(parents=True, exist_ok=True)
+        write_json(folder / "header.json", asdict(header))
+        return cls(folder, header)
+
+    def check(self, header: Header) -> None:
+        """Raise UserError for another codec's tokens, or a store without a stream of `header`."""
+        ours = self.header
+        if (ours.fingerprint, ours.hop) != (header.fingerprint, header.hop):
+            raise UserError(
+                f"the tokens in {self.folder} were made by codec {ours.fingerprint} (hop "
+                f"{ours.hop}), this model's codec is {header.fingerprint} "
+                f"(hop {header.hop}): encode again"
+            )
+        if ours.num_codebooks != header.num_codebooks:
+            raise UserError(
+                f"the tokens in {self.folder} have {ours.num_codebooks} codebooks, this model's "
+                f"codec has {header.num_codebooks}: encode again"
+            )
+        missing = sorted(set(header.streams) - set(ours.streams))
+        if missing:
+            raise UserError(f"{self.folder} lacks the token streams {missing}: encode again")
+
+    def has(self, key: str) -> bool:
+        return (self.folder / "tracks" / key / "track.json").is_file()
+
+    def keys(self) -> list[str]:
+        return sorted(path.parent.name for path in self.folder.glob("tracks/*/track.json"))
+
+    def add(self, key: str, source: str, streams: dict[str, Tensor], cond: dict[str, str]) -> None:
+        """Write a track: its streams [K, L] and its metadata.
+
+        Raises OSError where it can't be written; the tracks written earlier are kept.
+        """
+        dtype = np.uint16 if self.header.codebook_size <= 2**16 else np.uint32
+        length = min(tokens.shape[1] for tokens in streams.values())
+        try:
+            with replacing(self.folder / "tracks" / key) as temporary:
+                temporary.mkdir()
+                for name, tokens in streams.items():
+                    np.save(temporary / f"{name}.npy", tokens.cpu().numpy().astype(dtype))
+                content = {"source": source, "length": length, "cond": cond}
+                write_json(temporary / "track.json", content)
+        except OSError as error:
+            raise OSError(
+                f"the tokens of {source} can't be written to {self.folder}: {error.strerror}; the "
+                "tracks written so far are complete, run it again to continue"
+            ) from error
+
+    def set_cond(self, key: str, cond: dict[str, str]) -> None:
+        """Change a track's metadata, if it differs."""
+        track = self.track(key)
+        if track.cond != cond:
+            content = {"source": track.source, "length": track.length, "cond": cond}
+            write_json(self.folder / "tracks" / key / "track.json", content)
+
+    def drop_except(self, keep: set[str]) -> int:
+        """Delete the tracks that are not in `keep`, and what interrupted writers left."""
+        dropped = [key for key in self.keys() if key not in keep]
+        for path in (self.folder / "tracks").glob(".*"):
+            remove(path)
+        for key in dropped:
+            remove(self.folder / "tracks" / key)
+        return len(dropped)
+
+    def track(self, key: str) -> StoredTrack:
+        """Read a track's description; UserError if it is damaged."""
+        path = self.folder / "tracks" / key / "track.json"
+        try:
+            content = json.loads(path.read_text())
+            cond = content.get("cond") or {FOLDER: folder_of(content["source"])}
+            return StoredTrack(content["source"], content["length"], cond)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{path} is damaged: {error}; encode again") from error
+
+    def array(self, key: str, stream: str) -> np.ndarray:
+        """Map one track's stream [K, L] into memory; UserError for another K."""
+        path = self.folder / "tracks" / key / f"{stream}.npy"
+        array = np.load(path, mmap_mode="r")
+        array = array[None] if array.ndim == 1 else array
+        if array.ndim != 2 or len(array) != self.header.num_codebooks:
+            raise UserError(
+                f"{path} has shape {list(array.shape)}, the store has {self.header.num_codebooks} "
+                "codebooks: encode again"
+            )
+        return array
+
+
+def slice_tokens(array: np.ndarray, start: int, length: int) -> Tensor:
+    """Copy positions start to start + length of a mapped stream [K, L] to int64 [K, length]."""
+    return torch.from_numpy(array[:, start : start + length].astype(np.int64))

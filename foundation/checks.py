@@ -1,0 +1,32 @@
+"""Checks of settings; each raises UserError with the setting's name and value."""
+
+from collections.abc import Sequence
+
+from foundation.errors import UserError
+
+
+def check_at_least(least: float, **settings: float | None) -> None:
+    """Check that settings, given by name, are at least `least`; None passes."""
+    for name, value in settings.items():
+        if value is not None and value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
+
+
+def check_positive(**settings: float | None) -> None:
+    """Check that settings, given by name, are above 0; None passes."""
+    for name, value in settings.items():
+        if value is not None and value <= 0:
+            raise UserError(f"{name} must be above 0, got {value}")
+
+
+def check_fraction(**settings: float | None) -> None:
+    """Check that settings, given by name, are between 0 and 1, both included; None passes."""
+    for name, value in settings.items():
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"{name} must be between 0 and 1, got {value}")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Check that a setting is one of `choices`."""
+    if value not in choices:
+        raise UserError(f"{name} must be {' or '.join(choices)}, got {value!r}")

@@ -1,0 +1,151 @@
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from audio import files as audio_files
+from datamodules.encode import EncodingJob, TrackReader
+from datamodules.metadata import Sidecar
+from datamodules.token_store import Header, TokenStore
+from foundation.codec import Codec
+from foundation.errors import UserError
+
+
+class Coarse(Codec):
+    """Eight loudness steps of 64 samples each."""
+
+    sample_rate, hop, codebook_size, fingerprint = 8000, 64, 8, "coarse"
+
+    def encode(self, samples):
+        mono = samples.mean(1)
+        mono = torch.nn.functional.pad(mono, (0, -mono.shape[-1] % self.hop))
+        steps = mono.unflatten(-1, (-1, self.hop)).abs().mean(-1) * 7
+        return steps.long().clamp(max=7)[:, None]
+
+    def decode(self, tokens):
+        return (tokens.float() / 7).repeat_interleave(self.hop, -1)
+
+
+class Triple(Coarse):
+    """Three codebooks: the loudness step, and it again 1 and 2 higher, modulo 8."""
+
+    fingerprint, num_codebooks, channels = "triple", 3, 2
+
+    def encode(self, audio):
+        return (super().encode(audio) + torch.arange(3)[None, :, None]) % 8
+
+    def decode(self, tokens):
+        return super().decode(tokens[:, :1]).repeat(1, 2, 1)
+
+
+@pytest.fixture
+def music(tmp_path):
+    for i in range(3):
+        audio_files.write(tmp_path / "music" / f"{i}.wav", 0.2 * i * torch.ones(1, 8000 + i), 8000)
+    return tmp_path / "music"
+
+
+def encode(folder, out, sidecar=None, codec=None):
+    codec = codec or Coarse()
+    job = EncodingJob.create(folder, codec, out=out, sidecar=Sidecar.read(sidecar))
+    todo = job.todo
+    for path, samples in (TrackReader(todo, codec)[i] for i in range(len(todo))):
+        job.encode(codec, type(folder)(path), samples)
+    job.finish()
+    return job.store, todo
+
+
+def test_encode_twice_encodes_once_and_follows_the_folder(music, tmp_path):
+    store, todo = encode(music, tmp_path / "out")
+    assert len(todo) == 3 and len(store.keys()) == 3
+    assert store.array(store.keys()[0], "tokens").dtype == np.uint16
+    assert not encode(music, tmp_path / "out")[1]
+    (music / "0.wav").unlink()
+    audio_files.write(music / "1.wav", 0.9 * torch.ones(1, 4000), 8000)
+    store, todo = encode(music, tmp_path / "out")
+    assert [path.name for path in todo] == ["1.wav"]
+    assert sorted(store.track(key).source for key in store.keys()) == ["1.wav", "2.wav"]
+
+
+def test_a_broken_file_is_named_and_the_rest_encoded(music, tmp_path, caplog):
+    (music / "broken.wav").write_text("not audio")
+    store, _ = encode(music, tmp_path / "out")
+    assert len(store.keys()) == 3 and "broken.wav" in caplog.text
+
+
+def test_an_interrupted_write_leaves_nothing_that_looks_finished(music, tmp_path, monkeypatch):
+    store = TokenStore.create(tmp_path / "out", Header.of(Coarse(), ("tokens",)))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.add("key", "a.wav", {"tokens": torch.zeros(1, 5, dtype=torch.long)}, {})
+    assert not store.has("key") and not list((tmp_path / "out" / "tracks").iterdir())
+
+
+def test_tokens_of_another_codec_are_refused(tmp_path):
+    store = TokenStore.create(tmp_path, Header.of(Coarse(), ("tokens",)))
+    other = Header("other", 8000, 64, 8, ("tokens",))
+    with pytest.raises(ValueError, match="made by codec coarse .* other .*encode again"):
+        store.check(other)
+    with pytest.raises(ValueError, match="lacks the token streams"):
+        store.check(Header.of(Coarse(), ("tokens", "round_trip")))
+
+
+def test_a_header_that_is_none_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no token store"):
+        TokenStore.open(tmp_path)
+    (tmp_path / "header.json").write_text(json.dumps({"hop": 3}))
+    with pytest.raises(ValueError, match="not a token store's header"):
+        TokenStore.open(tmp_path)
+
+
+def test_a_grid_of_three_codebooks_is_stored_as_it_is(music, tmp_path):
+    store, _ = encode(music, tmp_path / "out", codec=Triple())
+    assert store.header.num_codebooks == 3
+    key = next(key for key in store.keys() if store.track(key).source == "2.wav")
+    array = store.array(key, "tokens")
+    whole = Triple().encode(audio_files.read(music / "2.wav", channels=2)[None])[0]
+    assert array.shape == (3, 126) and np.array_equal(array, whole)
+    store.header = Header("triple", 8000, 64, 8, ("tokens",), 2)
+    with pytest.raises(UserError, match=r"shape \[3, 126\], the store has 2 codebooks"):
+        store.array(key, "tokens")
+    with pytest.raises(UserError, match="have 2 codebooks, this model's codec has 3"):
+        store.check(Header.of(Triple(), ("tokens",)))
+
+
+def test_a_store_of_an_older_version_is_read(tmp_path):
+    """Arrays [L], a header without num_codebooks, tracks without metadata."""
+    folder = tmp_path / "tracks" / "abc"
+    folder.mkdir(parents=True)
+    header = {"fingerprint": "coarse", "sample_rate": 8000, "hop": 64, "codebook_size": 8}
+    (tmp_path / "header.json").write_text(json.dumps(header | {"streams": ["tokens"]}))
+    np.save(folder / "tokens.npy", np.arange(7, dtype=np.uint16))
+    (folder / "track.json").write_text(json.dumps({"source": "jazz/a.wav", "length": 7}))
+    store = TokenStore.open(tmp_path)
+    store.check(Header.of(Coarse(), ("tokens",)))
+    assert store.array("abc", "tokens").shape == (1, 7)
+    assert store.track("abc").cond == {"folder": "jazz"}
+    (folder / "track.json").write_text("{}")
+    with pytest.raises(UserError, match="track.json is damaged"):
+        store.track("abc")
+
+
+def test_metadata_is_stored_and_updated(music, tmp_path):
+    (music / "2.wav").rename((music / "live").mkdir() or music / "live" / "2.wav")
+    sidecar = tmp_path / "tags.jsonl"
+    sidecar.write_text('{"track": "live/2.wav", "bpm": 90}\n')
+    store, _ = encode(music, tmp_path / "out", sidecar)
+    conds = {store.track(key).source: store.track(key).cond for key in store.keys()}
+    empty = {"folder": "", "bpm": ""}
+    assert conds == {"0.wav": empty, "1.wav": empty, "live/2.wav": {"folder": "live", "bpm": "90"}}
+    encode(music, tmp_path / "out")  # without a sidecar, metadata stays
+    assert {store.track(key).source: store.track(key).cond for key in store.keys()} == conds
+    sidecar.write_text('{"track": "0.wav", "mood": "calm"}\n')
+    _, todo = encode(music, tmp_path / "out", sidecar)
+    conds = {store.track(key).source: store.track(key).cond for key in store.keys()}
+    assert conds["0.wav"] == {"folder": "", "mood": "calm"} and not todo
