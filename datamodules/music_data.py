@@ -1,7 +1,9 @@
 """What the data modules of audio and of tokens do alike: settings, split, loaders."""
 
+import hashlib
 import logging
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
@@ -38,6 +40,7 @@ class MusicDataModule(LightningDataModule, ABC):
         windows_per_epoch: int | None,
         val_windows: int | None,
         seed: int,
+        licence: str | None,
     ):
         super().__init__()
         check_choice("short", short, ("pad", "skip"))
@@ -46,7 +49,7 @@ class MusicDataModule(LightningDataModule, ABC):
         check_at_least(1, windows_per_epoch=windows_per_epoch, val_windows=val_windows)
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
-        self.audio, self.sidecar = audio, Sidecar.read(sidecar)
+        self.audio, self.sidecar, self.licence = audio, Sidecar.read(sidecar), licence
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.val_fraction, self.short = val_fraction, short
         self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
@@ -73,6 +76,23 @@ class MusicDataModule(LightningDataModule, ABC):
     def music_folder(self) -> str:
         """Return the folder of music that was given, or that of the demo music."""
         return self.audio or str(demo_music_folder())
+
+    def describe(self) -> dict[str, object]:
+        """Describe the music for provenance: the folder's name, tracks, hours, hash, licence."""
+        tracks = [*self.train_tracks, *self.val_tracks]
+        length, seconds = self.window_lengths()
+        names = "\n".join(sorted(f"{track.name} {track.start} {track.stop}" for track in tracks))
+        return {
+            "folder": self.source().name,
+            "tracks": len(tracks),
+            "hours": sum(map(len, tracks)) * seconds / length / 3600,
+            "sha256": hashlib.sha256(names.encode()).hexdigest(),
+            "licence": self.licence,
+        }
+
+    def source(self) -> Path:
+        """Return the folder that the tracks come from."""
+        return Path(self.music_folder()).expanduser()
 
     def prepare_data(self) -> None:
         """Make the demo music if no folder was given, once on each machine."""

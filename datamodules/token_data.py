@@ -68,6 +68,7 @@ class TokenDataModule(MusicDataModule):
         val_windows: fixed windows to validate on at most; all if null
         seed: of the split, the order and the windows
         sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
+        licence: of the music, written into checkpoints, such as cc-by-4.0
     """
 
     short_action = "repeated"
@@ -84,6 +85,7 @@ class TokenDataModule(MusicDataModule):
         val_windows: int | None = 64,
         seed: int = 0,
         sidecar: str | None = None,
+        licence: str | None = None,
     ):
         super().__init__(
             audio,
@@ -95,6 +97,7 @@ class TokenDataModule(MusicDataModule):
             windows_per_epoch,
             val_windows,
             seed,
+            licence,
         )
         self.tokens = tokens
 
@@ -128,6 +131,9 @@ class TokenDataModule(MusicDataModule):
             self.music_folder(), self.codec, self.stream_names, sidecar=self.sidecar
         )
 
+    def source(self) -> Path:
+        return Path(self.tokens).expanduser() if self.tokens else super().source()
+
     def prepare_data(self) -> None:
         """Encode the files that have no tokens yet."""
         if self.tokens:
@@ -146,7 +152,7 @@ class TokenDataModule(MusicDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the store; UserError if it is empty or of another codec."""
         if self.tokens:
-            self.store = TokenStore.open(Path(self.tokens).expanduser())
+            self.store = TokenStore.open(self.source())
             self.store.check(Header.of(self.codec, self.stream_names))
         else:
             self.store = self.encoding_job().store

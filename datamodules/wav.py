@@ -90,6 +90,7 @@ class WavDataModule(MusicDataModule):
         channel_swap: how often to swap left and right, 0 to 1
         phase_invert: how often to change the sign, 0 to 1
         sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
+        licence: of the music, written into checkpoints, such as cc-by-4.0
         crops_per_epoch: old name of windows_per_epoch
         val_crops: old name of val_windows
     """
@@ -111,6 +112,7 @@ class WavDataModule(MusicDataModule):
         channel_swap: float = 0.0,
         phase_invert: float = 0.0,
         sidecar: str | None = None,
+        licence: str | None = None,
         crops_per_epoch: int | None = UNSET,
         val_crops: int | None = UNSET,
     ):
@@ -124,6 +126,7 @@ class WavDataModule(MusicDataModule):
             renamed("crops_per_epoch", crops_per_epoch, "windows_per_epoch", windows_per_epoch),
             renamed("val_crops", val_crops, "val_windows", val_windows),
             seed,
+            licence,
         )
         self.val_audio = val_audio
         self.augment = Augment(gain_db, channel_swap, phase_invert)

@@ -22,8 +22,13 @@ def _check(what: str, length: int, context: int, align: int) -> None:
 class AudioWindow:
     """A segment of audio; all lengths are in samples at `sample_rate`.
 
-    It starts at a multiple of `align`, after `context` samples that a model is given before it.
-    Validation windows are `val_length` long where that is given.
+    Attributes:
+        sample_rate: in Hz
+        length: of the segment
+        context: samples before the segment that the model reads as well
+        align: the segment starts at a multiple of it
+        channels: of the audio
+        val_length: length of validation segments, if it differs
     """
 
     sample_rate: int
@@ -38,6 +43,7 @@ class AudioWindow:
 
     @property
     def seconds(self) -> float:
+        """The length in seconds."""
         return self.length / self.sample_rate
 
 
@@ -45,7 +51,10 @@ class AudioWindow:
 class TokenWindow:
     """A segment of a codec's tokens; all lengths are in tokens of one codebook.
 
-    `streams` maps batch keys to the names of the codec's token streams that the model reads.
+    Attributes:
+        length: of the segment
+        context: tokens before the segment that the model reads as well
+        streams: the codec's token streams that the model reads, by their keys in a batch
     """
 
     length: int
@@ -55,6 +64,9 @@ class TokenWindow:
     def __post_init__(self) -> None:
         _check("tokens", self.length, self.context, 1)
 
-    def in_samples(self, sample_rate: int, hop: int, align: int | None = None) -> AudioWindow:
-        """Return the same window of audio, aligned to whole tokens."""
-        return AudioWindow(sample_rate, self.length * hop, self.context * hop, align or hop)
+    def in_samples(
+        self, sample_rate: int, hop: int, align: int | None = None, channels: int = 1
+    ) -> AudioWindow:
+        """Return the same window of a codec's audio, aligned to whole tokens or to `align`."""
+        length, context = self.length * hop, self.context * hop
+        return AudioWindow(sample_rate, length, context, align or hop, channels)

@@ -69,7 +69,9 @@ class SEDD(LightningModule):
             self.net.compile()
         self.sample_rate = codec.sample_rate
         self.token_window = TokenWindow(length)
-        self.window = self.token_window.in_samples(codec.sample_rate, codec.hop)
+        self.window = self.token_window.in_samples(
+            codec.sample_rate, codec.hop, channels=codec.channels
+        )
         self.val_ngrams = NGrams(codec.codebook_size)
 
     @property

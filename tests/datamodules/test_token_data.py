@@ -93,6 +93,19 @@ def test_metadata_reaches_the_model_from_folder_and_store(music, tmp_path, caplo
     assert seen(tokens=str(store.folder)) == expected
 
 
+def test_the_music_is_described(music, tmp_path):
+    _, data = fit(Coarse(), TokenWindow(100), audio=str(music), licence="cc0-1.0")
+    described = data.describe()
+    assert described["folder"] == "music" and described["licence"] == "cc0-1.0"
+    assert described["tracks"] == 3 and abs(described["hours"] * 3600 - 4.5) < 0.03
+    store, _ = encode(music, tmp_path / "store")
+    _, stored = fit(Coarse(), TokenWindow(100), tokens=str(store.folder))
+    assert stored.describe()["sha256"] == described["sha256"]
+    (music / "long.wav").unlink()
+    _, fewer = fit(Coarse(), TokenWindow(100), audio=str(music))
+    assert fewer.describe()["sha256"] != described["sha256"]
+
+
 def test_what_does_not_fit_is_named(music, tmp_path):
     store, _ = encode(music, tmp_path / "store")
     with pytest.raises(UserError, match="Reader reads audio, not tokens"):
