@@ -20,11 +20,13 @@ from benchmarks.measure import compare, compare_memory
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.dance_module import Dance
 from jbdiff.dance_pass import DancePass
+from jbdiff.guidance import guided
 from jbdiff.level_pass import Noise, Sampling
 from jbdiff.module import JBDiff
+from jbdiff.samplers import DDIM, DPM, LatentSampler, sample_from
 from jbdiff.song_settings import DanceSettings
 from jbdiff.unet import UNet
-from jbdiff.vdiffusion import ddim, dpm, falling_times, guided
+from jbdiff.vdiffusion import even_times
 
 TINY: Sizes = dict(
     context_length=512,
@@ -49,21 +51,19 @@ def level_module(level: int, sizes: Sizes) -> JBDiff:
 
 
 def level_batch(module: JBDiff, kind: str) -> dict[str, Tensor]:
-    """One example of audio [1, 1, T], or of the codes [1, L] that training stores of it."""
+    """One example of audio [1, 1, T], or of the tokens [1, 1, L] that training stores of it."""
     window, hop = module.window, module.codec.hop
     if kind == AUDIO:
         noise = 0.1 * torch.randn(1, 1, window.context + window.length)
         return {"context": noise[..., : window.context], "audio": noise[..., window.context :]}
     lengths = {"tokens": window.length // hop, "context": window.context // hop}
-    codes = {name: torch.randint(2048, (1, length)) for name, length in lengths.items()}
-    return codes | ({} if module.from_noise else {"lower": codes["tokens"].flip(1)})
+    codes = {name: torch.randint(2048, (1, 1, length)) for name, length in lengths.items()}
+    return codes | ({} if module.from_noise else {"coarser": codes["tokens"].flip(-1)})
 
 
 def level_step(module: JBDiff, batch: dict[str, Tensor]) -> None:
     module.zero_grad()
-    latents = module.latents(batch)
-    noise = torch.randn_like(latents["target"])
-    module.losses(latents, noise, torch.rand(1), jbdiff_unet.DROP).mean().backward()
+    module.losses(batch, torch.rand(1)).mean().backward()
 
 
 def level_alone(level: int, kind: str, sizes: Sizes) -> None:
@@ -106,7 +106,7 @@ def dance_alone(small: bool) -> None:
 def dance(small: bool, repeats: int, seconds: float) -> None:
     """Count and time network calls, for a song of so many seconds at the settings by default."""
     model, settings = dance_model(small), DanceSettings()
-    sampling = Sampling(settings.steps, settings.init_strength, settings.sampler)
+    sampling = Sampling(settings.sampler, settings.init_strength)
     num_samples = round(seconds * model.sample_rate)
     # it is only asked how many windows there are, and reads nothing
     ours = DancePass(model, sampling, num_samples, torch.zeros, Noise(), settings.crossfade)
@@ -128,20 +128,20 @@ def solvers(path: str) -> None:
     module = JBDiff.load_from_checkpoint(path, map_location="cpu").eval()
     torch.manual_seed(0)
     tone = 0.3 * torch.sin(torch.arange(module.window.context) * 2 * torch.pi * 220 / 44100)
-    context = module.encode(tone[None, None]).transpose(1, 2)
+    context = module.codec.to_latents(tone[None, None])
     noise = torch.randn(1, 64, module.base_tokens)
-    v_fn = guided(module.net, context, module.hparams.demo_guidance)
-    exact = ddim(v_fn, noise, falling_times(1000))
+    v_fn = guided(module.net, context, module.guidance)
+    exact = sample_from(v_fn, noise, DDIM(1000), even_times)
 
-    def error(name: str, steps: int) -> float:
-        made = {"DDIM": ddim, "DPM-Solver++": dpm}[name](v_fn, noise, falling_times(steps))
+    def error(name: str, sampler: LatentSampler) -> float:
+        made = sample_from(v_fn, noise, sampler, even_times)
         distance = float((made - exact).norm() / exact.norm())
-        print(f"{name:18s} {steps:4d} steps, distance to 1000: {distance:.4f}", flush=True)
+        print(f"{name:18s} {sampler.steps:4d} steps, distance to 1000: {distance:.4f}", flush=True)
         return distance
 
-    wanted = [error("DDIM", steps) for steps in (25, 50, 100, 250)][-1]
+    wanted = [error("DDIM", DDIM(steps)) for steps in (25, 50, 100, 250)][-1]
     for steps in (10, 15, 20, 25, 30):
-        if error("DPM-Solver++", steps) <= wanted:
+        if error("DPM-Solver++", DPM(steps)) <= wanted:
             print(f"{'':18s} no farther than DDIM at 250, in 1/{250 / steps:.1f} of its calls")
             return
     print(f"{'':18s} DDIM at 250 was closer than all of these")

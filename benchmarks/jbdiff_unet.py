@@ -35,8 +35,10 @@ from audio_diffusion_pytorch import UNetV0
 from torch import Tensor, nn
 
 from benchmarks.measure import compare, compare_memory
-from jbdiff.unet import UNet, drop_context, velocity
-from jbdiff.vdiffusion import VFn, guided, v_loss
+from jbdiff.guidance import guided
+from jbdiff.unet import UNet
+from jbdiff.vdiffusion import VFn, v_loss
+from jbdiff.velocity_net import drop_context, velocity
 
 GUIDANCE = 3.66
 DROP = 0.1
@@ -135,7 +137,7 @@ def training_step(net: nn.Module, sizes: Sizes) -> None:
     x, t, context = inputs(sizes)
     net.zero_grad()
     if isinstance(net, UNet):
-        dropped = drop_context(net, context, DROP)
+        dropped = drop_context(net, context.transpose(1, 2), DROP)
         v_fn: VFn = lambda x, t: velocity(net, x, t, dropped)  # noqa: E731
     else:
         v_fn = lambda x, t: net(x, time=t, embedding=context, embedding_mask_proba=DROP)  # noqa: E731
@@ -144,14 +146,15 @@ def training_step(net: nn.Module, sizes: Sizes) -> None:
 
 @torch.no_grad()
 def guided_call(net: nn.Module, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-    """Predict once with guidance; ours reads the contexts anew for it."""
+    """Predict once with guidance; ours prepares the context for it as well."""
     if isinstance(net, UNet):
-        return guided(net, context, GUIDANCE)(x, t)
+        return guided(net, context.transpose(1, 2), GUIDANCE)(x, t)
     return net(x, time=t, embedding=context, embedding_scale=GUIDANCE)
 
 
 @torch.no_grad()
 def two_calls(net: UNet, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    context = context.transpose(1, 2)
     plain = velocity(net, x, t, context)
     null = velocity(net, x, t, net.null_context(context))
     return null + GUIDANCE * (plain - null)
@@ -186,10 +189,10 @@ def networks(sizes: Sizes, repeats: int) -> None:
     given = inputs(sizes)
     ours, theirs = (guided_call(nets[name].eval(), *given) for name in ("ours", SAME))
     print(f"{'U-Net, difference':20s} {SAME:36s} {(ours - theirs).norm() / ours.norm():.1e}")
-    once = torch.no_grad()(guided(nets["ours"], given[-1], GUIDANCE))
+    once = torch.no_grad()(guided(nets["ours"], given[-1].transpose(1, 2), GUIDANCE))
     calls = {
-        "ours, contexts read before": lambda: once(*given[:2]),
-        "ours, contexts read as well": lambda: guided_call(nets["ours"], *given),
+        "ours, context prepared before": lambda: once(*given[:2]),
+        "ours, context prepared as well": lambda: guided_call(nets["ours"], *given),
         "ours, in two calls": lambda: two_calls(nets["ours"], *given),
         SAME: lambda: guided_call(nets[SAME], *given),
         LIBRARY: lambda: guided_call(nets[LIBRARY], *given),

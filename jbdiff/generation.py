@@ -85,7 +85,7 @@ def continue_audio(
         in_all(on_step, windows),
     )  # fmt: skip
     joined = JOIN // model.codec.hop
-    made = model.decode(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
+    made = model.codec.from_latents(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
     first = min(joined, context.shape[-1]) * model.codec.hop
     return join(before, made[..., : first + num_samples], first)
 
@@ -122,7 +122,9 @@ def regenerate_audio(
     tokens = max(size, -(-audio.shape[-1] // hop))
     padding = (0, tokens * hop - audio.shape[-1])
     fixed = pad(keep, padding, value=True).view(tokens, hop).all(dim=1)
-    latents = model.encode(pad(audio, padding).to(model.device)).expand(count, -1, -1).clone()
+    latents = (
+        model.codec.to_latents(pad(audio, padding).to(model.device)).expand(count, -1, -1).clone()
+    )
     starts = window_starts(fixed, size)
     generators = clip_generators(model, count, seed)
     silence = encode_context(model, torch.zeros(1, 1, 0)).expand(count, -1, -1)
@@ -138,7 +140,7 @@ def regenerate_audio(
             v_fn, noise, sampler, even_times, generator=generators, on_step=advance
         )
         fixed[place] = True
-    return splice(audio, model.decode(latents).cpu()[..., : audio.shape[-1]], keep)
+    return splice(audio, model.codec.from_latents(latents).cpu()[..., : audio.shape[-1]], keep)
 
 
 def window_starts(fixed: Tensor, window: int) -> list[int]:
@@ -167,20 +169,20 @@ def encode_context(model: "JBDiff", audio: Tensor) -> Tensor:
     """Encode the last samples of audio [1, 1, T], after silence if it is short: [1, D, M]."""
     length = model.context_tokens * model.codec.hop
     audio = audio[..., -length:]
-    return model.encode(pad(audio, (length - audio.shape[-1], 0)).to(model.device))
+    return model.codec.to_latents(pad(audio, (length - audio.shape[-1], 0)).to(model.device))
 
 
 def encode_windows(model: "JBDiff", audio: Tensor, windows: int) -> list[Tensor]:
     """Encode audio [C, T] as latents [1, D, L] of each window, followed by silence."""
     length = windows * model.window.length
     audio = with_channels(audio, 1)[..., :length]
-    latents = model.encode(pad(audio, (0, length - audio.shape[-1])).to(model.device))
+    latents = model.codec.to_latents(pad(audio, (0, length - audio.shape[-1])).to(model.device))
     return list(latents.split(model.base_tokens, dim=-1))
 
 
 def draw_noises(model: "JBDiff", count: int, windows: int, seed: int) -> Iterator[Tensor]:
     """Draw the noise [B, D, L] of each window; clip i has the seed `seed + i`."""
-    size, channels = model.base_tokens, model.codebook.k.shape[1]
+    size, channels = model.base_tokens, model.codec.vqvae.config.emb_width
     paths = [base_noise(channels, size, windows, "random", seed=seed + i) for i in range(count)]
     for noises in zip(*paths, strict=True):
         yield torch.cat(noises).to(model.device)

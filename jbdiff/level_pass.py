@@ -39,8 +39,6 @@ class LevelModel(Protocol):
     def device(self) -> torch.device: ...
     @property
     def from_noise(self) -> bool: ...
-    def encode(self, audio: Tensor) -> Tensor: ...
-    def decode(self, latents: Tensor) -> Tensor: ...
     def sample_latents(
         self,
         noise: Tensor,
@@ -159,7 +157,7 @@ class LevelPass:
             )
             # the end of the previous audio is decoded again, to crossfade into what follows it
             latents = torch.cat([previous[..., previous.shape[-1] - joined :], latents], dim=-1)
-            buffer.append(self.model.decode(latents), start - self.overlap)
+            buffer.append(self.model.codec.from_latents(latents), start - self.overlap)
             yield
 
     @cached_property
@@ -168,7 +166,7 @@ class LevelPass:
 
     def _encode(self, audio: Tensor) -> Tensor:
         """Encode audio [1 or B, 1, T] to latents [B, D, L] for each song."""
-        return self.model.encode(audio.expand(self.count, -1, -1).to(self.model.device))
+        return self.model.codec.to_latents(audio.expand(self.count, -1, -1).to(self.model.device))
 
     def _audio_before(self, buffer: AudioBuffer, start: int) -> Tensor:
         """Read the context's length of audio [B, 1, Tc] before a window."""

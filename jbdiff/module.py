@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
-from codec.vqvae import HOPS, Codebook
+from codec.vqvae import HOPS
 from foundation.audio_module import AudioModel, Batch, Cond, num_examples
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -17,7 +17,6 @@ from foundation.windows import TokenWindow
 from jbdiff.checkpoints import holds_other_codec, load_unet
 from jbdiff.generation import continue_audio, regenerate_audio, sample_windows
 from jbdiff.guidance import guided
-from jbdiff.latents import look_up, nearest_codes
 from jbdiff.request import check_request
 from jbdiff.samplers import DPM, LatentSampler, sample_from
 from jbdiff.unet import UNet
@@ -101,10 +100,6 @@ class JBDiff(AudioModel):
         return self.frozen.module
 
     @property
-    def codebook(self) -> Codebook:
-        return self.codec.vqvae.codebook(self.level)
-
-    @property
     def from_noise(self) -> bool:
         """Whether this level starts from noise: it is the coarsest."""
         return self.level == COARSEST
@@ -118,14 +113,6 @@ class JBDiff(AudioModel):
         if holds_other_codec(state, self.codec.vqvae):
             log.warning("%s was trained on the codec that it holds: add codec_path %s", path, path)
 
-    def encode(self, audio: Tensor) -> Tensor:
-        """Encode audio [B, C, T] to normalised latents [B, D, L]."""
-        return look_up(self.codebook, self.codec.encode(audio)[:, 0])
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Decode normalised latents [B, D, L], each rounded to a code, to audio [B, 1, T]."""
-        return self.codec.decode(nearest_codes(self.codebook, latents)[:, None])
-
     def latents(self, batch: Batch) -> dict[str, Tensor]:
         """Look up a batch's tokens, or encode its audio: real, context, coarser, all [B, D, L].
 
@@ -134,7 +121,7 @@ class JBDiff(AudioModel):
         tokens = batch if "tokens" in batch else self._encode_batch(batch)
         names = {"real": "tokens", "context": "context", "coarser": "coarser"}
         return {
-            name: look_up(self.codebook, tokens[key][:, 0])
+            name: self.codec.tokens_to_latents(tokens[key])
             for name, key in names.items()
             if key in tokens
         }
@@ -246,7 +233,7 @@ class JBDiff(AudioModel):
         latents["sample"] = sample_windows(
             self, latents["context"], noises, [None] * windows, 1.0, None, None, ignore_step
         )
-        return {name: self.decode(part) for name, part in latents.items()}
+        return {name: self.codec.from_latents(part) for name, part in latents.items()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from jbdiff.dance import DiffusionAttnUnet1D
-from jbdiff.dance_sampling import crash, refine, times_below
+from jbdiff.dance_sampling import sine_time, sine_times
 from jbdiff.published import published_dance
+from jbdiff.samplers import DDIM, IPLMS, LatentSampler, sample_from
 from jbdiff.vdiffusion import alpha_sigma
-from music_diffusion.commands import main as cli
 from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
 
@@ -36,16 +37,16 @@ def check_network(case: Case) -> Rows:
     if c.get("default"):
         state = {f"diffusion.{name}": torch.zeros(()) for name in net.state_dict()}
         state |= {f"diffusion_ema.{name}": value for name, value in net.state_dict().items()}
-        build_dance = partial(published_dance, sample_rate=44100)
-        load = partial(cli.load_module, accelerator="cpu", published=build_dance)
-        net = through_file({"epoch": 0, "state_dict": state}, load).diffusion
+        load = partial(published_dance, sample_rate=44100)
+        content = {"epoch": 0, "state_dict": state}
+        net = through_file(content, lambda path: load(Path(path))).diffusion
     yield case.name, "v", case.compare("v", net(case.input("x"), case.input("t")))
 
 
 def check_schedule(case: Case) -> Rows:
     t = case.input("t")
     alpha, sigma = alpha_sigma(t)
-    for name, value in (("crash", crash(t)), ("alpha", alpha), ("sigma", sigma)):
+    for name, value in (("crash", sine_time(t)), ("alpha", alpha), ("sigma", sigma)):
         yield case.name, name, case.compare(name, value)
 
 
@@ -61,12 +62,14 @@ def check_resample(case: Case) -> Rows:
         seen.append(t[:1])
         return factor * x * t[:, None, None]
 
-    def run(sampler: str) -> Tensor:
-        strength = 1 - c["noise_level"]
-        return refine(v_fn, case.input("audio"), case.input("noise"), c["steps"], strength, sampler)
+    def run(sampler: LatentSampler) -> Tensor:
+        audio, noise = case.input("audio"), case.input("noise")
+        return sample_from(v_fn, noise, sampler, sine_times, audio, strength)
 
-    results = {"step_list": times_below(c["steps"], c["noise_level"]).flip(0), "out": run("ddim")}
+    strength = 1 - c["noise_level"]
+    times = sine_times(c["steps"], strength).flip(0)
+    results = {"step_list": torch.cat([times.new_zeros(1), times]), "out": run(DDIM(c["steps"]))}
     results["t_seen_by_model"] = torch.cat(seen)
-    results["out_iplms"] = run("iplms")
+    results["out_iplms"] = run(IPLMS(c["steps"]))
     for name, value in results.items():
         yield case.name, name, case.compare(name, value)

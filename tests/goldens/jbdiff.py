@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,11 +12,12 @@ from codec.jukebox import EMBEDDED
 from codec.vqvae import VQVAE
 from foundation.weights import read_state
 from jbdiff.checkpoints import load_unet, published_unet
-from jbdiff.latents import denormalise, look_up, nearest_codes, normalise
+from jbdiff.guidance import guided
 from jbdiff.published import published_level
-from jbdiff.unet import UNet, velocity
-from jbdiff.vdiffusion import alpha_sigma, ddim, falling_times, guided, v_loss
-from music_diffusion.commands import main as cli
+from jbdiff.samplers import DDIM, sample_from
+from jbdiff.unet import UNet
+from jbdiff.vdiffusion import even_times, v_loss
+from jbdiff.velocity_net import velocity
 from tests.goldens import vqvae
 from tests.goldens.files import through_file
 from tests.goldens.format import Case, Golden
@@ -36,9 +38,8 @@ def build(case: Case, config: dict) -> UNet:
     if config["channels"] == PUBLISHED:
         state = {f"diffusion.{name}": value for name, value in case.fill_state().items()}
         state |= {f"vqvae.{name}": value for name, value in read_state(EMBEDDED).items()}
-        build_level = partial(published_level, level=2)
-        load = partial(cli.load_module, accelerator="cpu", published=build_level)
-        return through_file({"epoch": 0, "state_dict": state}, load).net
+        load = partial(published_level, level=2)
+        return through_file({"epoch": 0, "state_dict": state}, lambda path: load(Path(path))).net
     net = UNet(
         config["embedding_max_length"],
         config["resnet_dropout_rate"],
@@ -62,7 +63,11 @@ def check_unet(golden: Golden) -> Rows:
     """Outputs at each guidance, loss, gradients, and a sampled signal."""
     for case in golden.cases.values():
         net = build(case, case.config)
-        x, t, context = case.input("x"), case.input("sigma"), case.input("embedding")
+        x, t, context = (
+            case.input("x"),
+            case.input("sigma"),
+            case.input("embedding").transpose(1, 2),
+        )
         with torch.no_grad():
             results = {
                 name: guided(net, context, float(name.removeprefix(SCALE)))(x, t)
@@ -85,7 +90,8 @@ def _sample(case: Case, net: UNet, context: Tensor) -> Tensor:
     note = case.outputs["sample"]["note"]
     settings = dict(re.findall(r"(\w+)=([\d.]+)", note))
     scale, steps = float(settings["embedding_scale"]), int(settings["num_steps"])
-    return ddim(guided(net, context, scale), case.input("noise"), falling_times(steps))
+    v_fn = guided(net, context, scale)
+    return sample_from(v_fn, case.input("noise"), DDIM(steps), even_times)
 
 
 def _gradients(case: Case, net: UNet) -> dict[str, Tensor]:
@@ -118,16 +124,16 @@ def _check_codec(case: Case, net: VQVAE) -> Rows:
     for level in range(len(net.config.downs)):
         codebook, latents = net.codebook(level), case.input(f"latent{level}")
         codes = net.encode(audio, level)
-        nearest = nearest_codes(codebook, latents)
-        plain = net.decoders[level](denormalise(codebook, latents))
+        nearest, _ = codebook.quantise(codebook.denormalise(latents))
+        plain = net.decoders[level](codebook.denormalise(latents))
         results = {
             "z": codes,
-            "x_q": look_up(codebook, codes),
+            "x_q": codebook.normalise(codebook.look_up(codes)),
             "decoded": net.decoders[level](codebook.look_up(nearest)),
             "decoded_codes": nearest,
             "decoded_noquant": plain,
-            "norm_pre": normalise(codebook, latents),
-            "norm_post": denormalise(codebook, latents),
+            "norm_pre": codebook.normalise(latents),
+            "norm_post": codebook.denormalise(latents),
         }
         for name, value in results.items():
             yield case.name, f"{name}_l{level}", case.compare(f"{name}_l{level}", value)
@@ -140,10 +146,10 @@ def _check_step(case: Case, autoencoder: VQVAE) -> Rows:
     net = build(case, config)
 
     def encode(audio: Tensor) -> Tensor:
-        return look_up(codebook, autoencoder.encode(audio, level))
+        return codebook.normalise(codebook.look_up(autoencoder.encode(audio, level)))
 
     audio, noise, t = _audio(case.input("x")), case.input("noise"), case.input("sigma")
-    clean, context = encode(audio), encode(_audio(case.input("cond"))).transpose(1, 2)
+    clean, context = encode(audio), encode(_audio(case.input("cond")))
     far = noise
     if level + 1 < len(autoencoder.config.downs):
         coarse = autoencoder.codebook(level + 1)
@@ -155,12 +161,16 @@ def _check_step(case: Case, autoencoder: VQVAE) -> Rows:
         strength = name.removeprefix("sample_init_")
         if strength in (name, "audio"):
             continue
-        times = falling_times(STEPS, float(strength))
-        alpha, sigma = alpha_sigma(times[0])
-        start = alpha * clean[:1] + sigma * noise[:1]
-        latents = ddim(guided(net, context[:1], GUIDANCE), start, times)
+        latents = sample_from(
+            guided(net, context[:1], GUIDANCE),
+            noise[:1],
+            DDIM(STEPS),
+            even_times,
+            clean[:1],
+            float(strength),
+        )
         yield case.name, name, case.compare(name, latents)
         if strength == "0.5":
-            codes = nearest_codes(codebook, latents)
+            codes, _ = codebook.quantise(codebook.denormalise(latents))
             sound = autoencoder.decoders[level](codebook.look_up(codes)).transpose(1, 2)
             yield case.name, "sample_init_audio", case.compare("sample_init_audio", sound)

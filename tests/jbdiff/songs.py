@@ -10,7 +10,6 @@ from codec.jukebox import JukeboxCodec
 from foundation.sampler import OnStep, ignore_step
 from foundation.windows import AudioWindow
 from jbdiff.dance_sampling import sine_times
-from jbdiff.latents import look_up, nearest_codes
 from jbdiff.samplers import DDIM, LatentSampler
 from jbdiff.song_maker import make_song
 from jbdiff.song_settings import DanceSettings, LevelSettings, Song
@@ -37,13 +36,6 @@ class ToyLevel(nn.Module):
     @property
     def from_noise(self) -> bool:
         return self.level == 2
-
-    def encode(self, audio: Tensor) -> Tensor:
-        return look_up(self.codec.vqvae.codebook(self.level), self.codec.encode(audio)[:, 0])
-
-    def decode(self, latents: Tensor) -> Tensor:
-        codes = nearest_codes(self.codec.vqvae.codebook(self.level), latents)
-        return self.codec.decode(codes[:, None])
 
     def sample_latents(
         self,

@@ -146,7 +146,7 @@ def test_the_length_and_the_sound_are_the_initial_audios(studio, tune):
     made, given = audio.read(folder / "song.wav"), audio.read(tune, sample_rate=RATE, channels=1)
     assert made.shape[-1] == given.shape[-1] == round(0.4 * RATE)
     model = studio.models["level_2"]
-    whole = model.decode(model.encode(given[None]))[0, :, : made.shape[-1]]
+    whole = model.codec.from_latents(model.codec.to_latents(given[None]))[0, :, : made.shape[-1]]
     middle = slice(2048, 6144)  # inside the first window, away from where windows are joined
     torch.testing.assert_close(made[:1, middle], whole[:, middle], atol=0.03, rtol=0)
 
@@ -168,9 +168,9 @@ def test_level_1_starts_from_what_level_2_makes_of_the_initial_audio(studio, tun
     model, coarse = studio.models["level_1"], studio.models["level_2"].codec
     window = model.base_tokens * model.codec.hop
     given = audio.read(tune, 0, None, RATE, 1)[None, :, :window]
-    torch.testing.assert_close(model.given[0]["init"], model.encode(given))
+    torch.testing.assert_close(model.given[0]["init"], model.codec.to_latents(given))
     torch.testing.assert_close(
-        model.given[0]["noise"], model.encode(coarse.decode(coarse.encode(given)))
+        model.given[0]["noise"], model.codec.to_latents(coarse.decode(coarse.encode(given)))
     )
 
 
@@ -180,13 +180,15 @@ def test_context_is_the_end_of_the_file_then_the_levels_own_audio(studio, tune):
         model = studio.models[name]
         length = model.context_tokens * model.codec.hop
         heard = audio.read(tune, 0, None, RATE, 1)[None]
-        torch.testing.assert_close(model.given[0]["context"], model.encode(heard[..., -length:]))
+        torch.testing.assert_close(
+            model.given[0]["context"], model.codec.to_latents(heard[..., -length:])
+        )
         window = model.base_tokens * model.codec.hop
         last = model.given[-1]["context"]
         start = (len(model.given) - 1) * window
         made = audio.read(folder / f"{name}.wav")[None]
         before = torch.cat([heard, made[..., :start]], -1)[..., -length:]
-        same = (model.encode(before) - last).abs().amax(1) < 1e-4
+        same = (model.codec.to_latents(before) - last).abs().amax(1) < 1e-4
         assert same[..., :-16].float().mean() > 0.9  # but for 16 bits, and the end that is joined
 
 
@@ -204,7 +206,7 @@ def test_upsamplers_start_from_the_coarser_levels_audio(studio):
     assert torch.equal(model.given[1]["noise"], model.given[1]["init"])
     coarser = audio.read(studio.folder / "song" / "level_2.wav")[None]
     window = model.base_tokens * model.codec.hop
-    wanted = model.encode(coarser[..., window : 2 * window])
+    wanted = model.codec.to_latents(coarser[..., window : 2 * window])
     same = (wanted - model.given[1]["noise"]).abs().amax(1) < 1e-4
     assert same.float().mean() > 0.9
 
@@ -235,7 +237,7 @@ def test_joining_windows_takes_most_of_the_clicks_at_their_borders(studio, monke
     path = studio.folder / "tone.wav"
     audio.write(path, tone[None], RATE)
     model = studio.models["level_2"]
-    whole = model.decode(model.encode(audio.read(path)[None]))[0, 0, :RATE]
+    whole = model.codec.from_latents(model.codec.to_latents(audio.read(path)[None]))[0, 0, :RATE]
     window = model.base_tokens * model.codec.hop
 
     def clicks(join: int) -> float:
