@@ -190,7 +190,9 @@ class VQVAE(nn.Module):
         self.bottleneck = Bottleneck(config)
 
     def codebook(self, level: int) -> Codebook:
-        return self.bottleneck.level_blocks[level]
+        codebook = self.bottleneck.level_blocks[level]
+        assert isinstance(codebook, Codebook)
+        return codebook
 
     def encode(self, audio: Tensor, level: int, piece: int = 2**18) -> Tensor:
         """Encode audio [B, C, T] to codes [B, ceil(T / hop)].

@@ -61,6 +61,11 @@ class VQVAEModule(LightningModule):
         hop = config.hops[max(levels)]
         self.window = AudioWindow(SAMPLE_RATE, length, align=hop, val_length=val_length)
 
+    def average(self, level: int) -> CodebookEMA:
+        average = self.averages[str(level)]
+        assert isinstance(average, CodebookEMA)
+        return average
+
     def reconstruct(self, audio: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Pass audio [B, 1, T] through one level.
 
@@ -68,7 +73,7 @@ class VQVAEModule(LightningModule):
         """
         codebook = self.vqvae.codebook(level)
         latents = self.vqvae.encoders[level](audio)
-        average = self.averages[str(level)]
+        average = self.average(level)
         if not average.ready:
             average.initialise(latents.transpose(1, 2).flatten(0, 1))
         codes, _ = codebook.quantise(latents)
@@ -83,7 +88,7 @@ class VQVAEModule(LightningModule):
         reconstruction = reconstruction_loss(output, audio, Bandwidth.of(audio))
         vectors = latents.detach().transpose(1, 2).flatten(0, 1)  # [B * L, D]
         if stage == "train":
-            average = self.averages[str(level)]
+            average = self.average(level)
             counts = average.update(vectors, codes.flatten())
             self.log(f"train/revived_{level}", float(average.revive(vectors)))
         else:
@@ -112,7 +117,8 @@ class VQVAEModule(LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Reconstruct a batch by each level, for a Demo callback to write."""
         generator = torch.Generator(self.device)
-        return self.demo(batch, *batch["audio"].shape[::2], generator)
+        count, _, num_samples = batch["audio"].shape
+        return self.demo(batch, count, num_samples, generator)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
@@ -128,19 +134,19 @@ class VQVAEModule(LightningModule):
         return {"original": audio, **outputs}
 
     def configure_optimizers(self) -> dict:
-        hparams = self.hparams
+        options = self.hparams
         weights = [p for i in self.levels for p in self.level_parameters(i)]
-        optimizer = torch.optim.Adam(weights, lr=hparams.learning_rate, betas=(0.9, 0.99))
+        optimizer = torch.optim.Adam(weights, lr=options["learning_rate"], betas=(0.9, 0.99))
         warmup = torch.optim.lr_scheduler.LinearLR(
-            optimizer, 0.01, total_iters=hparams.warmup_steps
+            optimizer, 0.01, total_iters=options["warmup_steps"]
         )
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer,
-            max(1, hparams.decay_steps - hparams.warmup_steps),
-            hparams.learning_rate / 50,
+            max(1, options["decay_steps"] - options["warmup_steps"]),
+            options["learning_rate"] / 50,
         )
         schedule = torch.optim.lr_scheduler.SequentialLR(
-            optimizer, [warmup, decay], [hparams.warmup_steps]
+            optimizer, [warmup, decay], [options["warmup_steps"]]
         )
         return {
             "optimizer": optimizer,

@@ -62,11 +62,15 @@ class Network(nn.Module):
 
     @property
     def encoder(self) -> Encoder:
-        return self.feature_extractor["encodec"]["encoder"]
+        encoder = self.get_submodule("feature_extractor.encodec.encoder")
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     @property
     def codebook(self) -> Codebook:
-        return self.get_submodule(CODES)
+        codebook = self.get_submodule(CODES)
+        assert isinstance(codebook, Codebook)
+        return codebook
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Decode tokens [B, L] in one piece to audio [B, 1, L * hop]."""

@@ -113,7 +113,8 @@ def resumable_loader(
     )
 
     def position() -> tuple[int, int]:
-        done = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        progress = trainer.fit_loop.epoch_loop.batch_progress.total
+        done = progress.processed  # pyright: ignore[reportAttributeAccessIssue]
         epoch, batches = divmod(done, batches_an_epoch(trainer, len(loader)))
         return epoch, batches * batch_size
 

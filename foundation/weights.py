@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from foundation.errors import MissingFileError, UserError
 from foundation.files import replacing
 
-SCALAR = (np.core if np.__version__ < "2" else np._core).multiarray.scalar
+SCALAR = np.float64(0).__reduce__()[0]  # the function that makes numpy's scalars
 # What published files hold beside tensors, by name: numpy scalars, paths, OpenAI's settings (a dict
 # under another name). Nothing else is made from a file.
 ALLOWED = [
