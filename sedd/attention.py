@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from foundation.errors import UserError
+
 try:
     from flash_attn import flash_attn_func
 except ImportError:  # optional, CUDA only
@@ -26,9 +28,9 @@ class Rotary(nn.Module):
         return self.base ** -(exponents / self.head_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the angles [L, D / 2] for x [B, L, ...].
+        """Return the angles [L, D / 2] for x [B, L, ...].
 
-        Made anew in float32: a module cast to bfloat16 has rounded its buffer.
+        Computed in float32: a module cast to bfloat16 has rounded its buffer.
         """
         positions = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)
         return torch.outer(positions, self._frequencies(x.device))
@@ -38,16 +40,16 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """Rotate the pairs (i, i + D / 2) of x [B, L, H, D] by angles [L, D / 2], in float32."""
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # [L, 1, D / 2]
     first, second = x.float().chunk(2, -1)
-    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
-    return turned.to(x.dtype)
+    rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+    return rotated.to(x.dtype)
 
 
 def check_attention(attention: str) -> None:
-    """Refuse an unknown kernel, or flash-attn where it is not installed."""
+    """Raise UserError for an unknown kernel, or flash-attn where it is not installed."""
     if attention not in ATTENTIONS:
-        raise ValueError(f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}")
+        raise UserError(f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}")
     if attention == "flash" and flash_attn_func is None:
-        raise ValueError(
+        raise UserError(
             "attention 'flash' needs the flash-attn package, which is not installed; "
             "install the 'flash' extra or use attention 'auto'"
         )
@@ -57,7 +59,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attention: str = "auto") -> Tensor:
     """Attend from every position to all: q, k, v and the result are [B, L, H, D]."""
     fits = flash_attn_func is not None and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16)
     if attention == "flash" and not fits:
-        raise ValueError(
+        raise UserError(
             f"attention 'flash' needs float16 or bfloat16 tensors on a CUDA device, got {q.dtype} "
             f"on {q.device}; train with precision bf16-mixed or use attention 'auto'"
         )

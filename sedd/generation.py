@@ -1,127 +1,104 @@
-"""Audio from a trained SEDD: of any length, from nothing, after a prompt or inside one."""
+"""Audio of any length around SEDD's sampler: from nothing, after a prompt, or inside one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
-from tqdm import tqdm
 
-from audio import files as audio
-from sedd.module import SEDD
-from sedd.samplers import check_options, fill, sample
+from foundation.codec import Codec
+from foundation.errors import UserError
 
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"  # of the tokens to make
-FADE = 441  # samples over which a prompt passes into what is made, on the prompt's side
+FADE = 441  # samples over which a prompt fades into what is generated, on the prompt's side
+Draw = Callable[[Tensor, Tensor, int], Tensor]  # a window's tokens, keep [B, K, L] and number
 
 
 @dataclass(frozen=True)
 class Plan:
     """Which tokens are given and stay, and the audio they come from."""
 
-    tokens: Tensor  # [1, L]
-    keep: Tensor  # [1, L], true where a token stays
+    tokens: Tensor  # [1, K, L]
+    keep: Tensor  # [1, K, L], true where a token stays
     original: Tensor | None = None  # [C, T], padded to the whole length
     num_samples: int | None = None  # where the audio ends, if before its last token does
 
 
 def plan(
-    module: SEDD,
-    seconds: float,
-    prompt: str | Path | None = None,
-    regenerate: tuple[float, float] | None = None,
+    codec: Codec,
+    device: torch.device,
+    seconds: float | None,
+    prompt: Tensor | None = None,
+    keep: Tensor | None = None,
 ) -> Plan:
-    """Plan `seconds` of new audio, alone or after a prompt, or a part of the prompt made anew.
+    """Plan `seconds` of new audio, alone or after a prompt [C, T], or the repair of a prompt.
 
-    Raises ValueError for times that do not fit, AudioError for a prompt that can't be read.
+    Samples of the prompt stay where `keep` [T] is true; without it all do, and new ones follow.
+    UserError for what doesn't fit together.
     """
-    codec, device = module.codec, module.device
-    rate = codec.sample_rate / codec.hop  # tokens a second
-    if seconds <= 0:
-        raise ValueError(f"seconds must be positive, got {seconds}")
-    new = max(1, round(seconds * rate))
+    check(seconds, prompt, keep)
+    new = 0 if seconds is None else max(1, round(seconds * codec.sample_rate / codec.hop))
     if prompt is None:
-        if regenerate:
-            raise ValueError("regenerate needs a prompt, the file that is repaired")
-        empty = torch.zeros(1, new, dtype=torch.long, device=device)
+        empty = torch.zeros(1, codec.num_codebooks, new, dtype=torch.long, device=device)
         return Plan(empty, torch.zeros_like(empty, dtype=torch.bool))
-    if regenerate:
-        header = audio.probe(prompt)
-        check_part(regenerate, header.num_samples / header.sample_rate)
-    original = audio.read(prompt, sample_rate=codec.sample_rate)
-    tokens = codec.encode(original[None].to(device))[:, 0]
-    keep = torch.ones_like(tokens, dtype=torch.bool)
-    if regenerate:
-        start, stop = regenerate
-        first = int(start * rate)
-        keep[:, first : max(first + 1, round(stop * rate))] = False
-    else:
-        tokens, keep = pad(tokens, (0, new)), pad(keep, (0, new))
-    whole = pad(original, (0, tokens.shape[1] * codec.hop - original.shape[-1]))
-    return Plan(tokens, keep, whole, original.shape[-1] if regenerate else None)
+    tokens = codec.encode(prompt[None].to(device))
+    kept = torch.ones_like(tokens, dtype=torch.bool)
+    if keep is not None:
+        whole = pad(keep, (0, tokens.shape[-1] * codec.hop - len(keep)), value=True)
+        kept = whole.view(-1, codec.hop).all(1).to(device).expand_as(tokens)
+    tokens, kept = pad(tokens, (0, new)), pad(kept, (0, new))
+    original = pad(prompt.cpu(), (0, tokens.shape[-1] * codec.hop - prompt.shape[-1]))
+    return Plan(tokens, kept, original, None if keep is None else prompt.shape[-1])
 
 
-def check_part(part: tuple[float, float], length: float) -> None:
-    """Refuse a part that lies outside of a prompt; all in seconds."""
-    start, stop = part
-    if not 0 <= start < stop <= length:
-        raise ValueError(
-            f"regenerate needs 0 <= start < end <= {length:.2f} s, the prompt's length, "
-            f"got {start} and {stop}"
+def check(seconds: float | None, prompt: Tensor | None, keep: Tensor | None) -> None:
+    """Raise UserError unless it is clear what to generate."""
+    if seconds is not None and seconds <= 0:
+        raise UserError(f"seconds must be positive, got {seconds}")
+    if keep is None:
+        if seconds is None:
+            raise UserError("give seconds, how much audio to generate")
+        return
+    if prompt is None:
+        raise UserError("keep needs a prompt, the audio that is repaired")
+    if seconds is not None:
+        raise UserError("give seconds to continue a prompt, or keep to repair it, not both")
+    if keep.dtype != torch.bool or keep.shape != prompt.shape[-1:]:
+        raise UserError(
+            f"keep must be {prompt.shape[-1]} booleans, one for each sample of the prompt, "
+            f"got {keep.dtype} of shape {list(keep.shape)}"
         )
+    if keep.all():
+        raise UserError("keep says that the whole prompt stays: nothing is left to regenerate")
 
 
-@torch.inference_mode()
-def generate(
-    module: SEDD,
-    plan: Plan,
-    count: int = 1,
-    batch_size: int = 4,
-    sampler: str = "analytic",
-    steps: int = 128,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-) -> Iterator[Tensor]:
-    """Give audio [C, T] after audio, `count` in all; what a prompt keeps is the prompt itself."""
-    if count < 1 or batch_size < 1:
-        raise ValueError(f"count and batch_size must be positive, got {count} and {batch_size}")
-    check_options(module.graph, sampler, steps, temperature, top_p)
-    generator = torch.Generator(module.device).manual_seed(seed)
-    for first in range(0, count, batch_size):
-        number = min(batch_size, count - first)
-        desc, todo = f"sampling {first + 1}-{first + number} of {count}", int((~plan.keep).sum())
-        with tqdm(desc=desc, total=todo, bar_format=BAR) as bar:
-
-            def draw(given: Tensor, keep: Tensor, bar: tqdm = bar) -> Tensor:
-                new = int((~keep[0]).sum())
-                return sample(
-                    module.score,
-                    module.graph,
-                    module.noise,
-                    steps=steps,
-                    sampler=sampler,
-                    temperature=temperature,
-                    top_p=top_p,
-                    prompt=given,
-                    keep=keep,
-                    generator=generator,
-                    on_step=lambda _, of: bar.update(min(new / of, bar.total - bar.n)),
-                )
-
-            tokens, keep = plan.tokens.expand(number, -1), plan.keep.expand(number, -1)
-            tokens = fill(draw, tokens, keep, module.hparams.length)
-        for made in module.codec.decode(tokens[:, None]).cpu():
-            yield splice(made, plan, module.codec.hop)[:, : plan.num_samples]
+def windows(keep: Tensor, window: int) -> list[slice]:
+    """List the windows that cover what keep [L] says to generate, each half a window further on."""
+    keep, parts = keep.clone(), []
+    while not keep.all():
+        first = int((~keep).nonzero()[0])
+        start = max(0, min(first - window // 2, len(keep) - window))
+        parts.append(slice(start, start + window))
+        keep[parts[-1]] = True
+    return parts
 
 
-def splice(made: Tensor, plan: Plan, hop: int) -> Tensor:
-    """Put what was made [1, T] into the original [C, T], with short linear fades around it."""
+def fill(draw: Draw, tokens: Tensor, keep: Tensor, parts: list[slice]) -> Tensor:
+    """Draw what is not kept of tokens [B, K, L], window by window, given all that is there."""
+    tokens, keep = tokens.clone(), keep.clone()
+    for number, part in enumerate(parts):
+        tokens[..., part] = draw(tokens[..., part], keep[..., part], number)
+        keep[..., part] = True
+    return tokens
+
+
+def splice(audio: Tensor, plan: Plan, hop: int) -> Tensor:
+    """Put generated audio [B, C, T] into the original, with short linear fades on its side."""
     if plan.original is None:
-        return made
-    new = (~plan.keep).float().repeat_interleave(hop, dim=1).cpu()  # [1, T]
+        return audio
+    new = (~plan.keep[:, 0]).float().repeat_interleave(hop, dim=1).to(audio.device)  # [1, T]
     new = avg_pool1d(pad(new, (FADE, FADE), mode="replicate"), 2 * FADE + 1, stride=1)
-    share = (2 * new).clamp(max=1)  # reaches 1 at the border, falls to 0 within the prompt
-    return plan.original.lerp(made.expand_as(plan.original), share.expand_as(plan.original))
+    weight = (2 * new).clamp(max=1)  # reaches 1 at the border, falls to 0 within the prompt
+    original = plan.original.to(audio.device).expand(len(audio), -1, -1)
+    mixed = original.lerp(audio.expand_as(original), weight.expand_as(original))
+    return mixed[..., : plan.num_samples]

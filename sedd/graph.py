@@ -1,7 +1,7 @@
 """Forward processes on tokens, and score entropy (Lou et al. 2024, arXiv:2310.16834).
 
-x is [B, L] or any shape [...] of tokens, sigma (total noise) has the leading dimensions of x, such
-as [B]. A score [..., V] holds the ratios p(y) / p(x) at each position; log_score is its logarithm.
+x is [B, K, L] or any shape [...] of tokens, all alike; sigma (total noise) has the leading dimensions
+of x, such as [B]. A score [..., V] holds the ratios p(y) / p(x); log_score is its logarithm.
 """
 
 from abc import ABC, abstractmethod
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
+
+from foundation.errors import UserError
 
 
 def align(sigma: Tensor, x: Tensor) -> Tensor:
@@ -38,35 +40,40 @@ class Graph(ABC):
     codebook_size: int
 
     @property
+    def mask_id(self) -> int | None:
+        """The state that stands for a masked token; None unless the process masks."""
+        return None
+
+    @property
     @abstractmethod
     def dim(self) -> int:
         """Number of states V: the codebook, and the mask if there is one."""
 
     @abstractmethod
     def rate(self, x: Tensor) -> Tensor:
-        """Give the rates [..., V] of leaving x for each state; the entry at x makes the sum 0."""
+        """Return the rates [..., V] of leaving x for each state; the entry at x makes the sum 0."""
 
     @abstractmethod
     def transp_rate(self, x: Tensor) -> Tensor:
-        """Give the rates [..., V] of reaching x from each state."""
+        """Return the rates [..., V] of reaching x from each state."""
 
     @abstractmethod
     def transition(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Give the probabilities [..., V] of each state after noise sigma, from x."""
+        """Return the probabilities [..., V] of each state after noise sigma, from x."""
 
     @abstractmethod
     def transp_transition(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Give the probabilities [..., V] of being at x after noise sigma, from each state."""
+        """Return the probabilities [..., V] of being at x after noise sigma, from each state."""
 
     @abstractmethod
     def staggered_score(self, score: Tensor, dsigma: Tensor) -> Tensor:
-        """Give exp(-dsigma Q) score [..., V], the ratios of the law dsigma before (section 4.2)."""
+        """Return exp(-dsigma Q) score [..., V], the ratios of the law dsigma before (section 4.2)."""
 
     @abstractmethod
     def score_entropy(self, log_score: Tensor, sigma: Tensor, x: Tensor, x0: Tensor) -> Tensor:
-        """Give the denoising score entropy [B, L], at least 0 and 0 for the true ratios (eq. 9).
+        """Compute the denoising score entropy [B, ...], at least 0 and 0 for the true ratios (eq. 9).
 
-        log_score [B, L, V], sigma [B], noisy tokens x [B, L], clean tokens x0 [B, L].
+        log_score [B, ..., V], sigma [B], noisy tokens x [B, ...], clean tokens x0 [B, ...].
         """
 
     @abstractmethod
@@ -85,7 +92,7 @@ class Graph(ABC):
     def perturb(
         self, tokens: Tensor, sigma: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw noisy tokens [B, L] from clean ones and sigma [B]."""
+        """Draw noisy tokens [B, ...] from clean ones and sigma [B]."""
         uniform = torch.rand(
             tokens.shape, dtype=torch.float64, device=tokens.device, generator=generator
         )
@@ -97,17 +104,9 @@ class Graph(ABC):
         return torch.where(uniform < -torch.expm1(-align(sigma, tokens)), limit, tokens)
 
     def reverse_rate(self, x: Tensor, score: Tensor) -> Tensor:
-        """Give the rates [..., V] of the reversed process (eq. 3), which sum to 0."""
+        """Return the rates [..., V] of the reversed process (eq. 3), which sum to 0."""
         rate = (self.transp_rate(x) * score).scatter(-1, x[..., None], 0)
         return rate.scatter(-1, x[..., None], -rate.sum(-1, keepdim=True))
-
-    def check(self, tokens: Tensor) -> None:
-        """Refuse tokens outside the states."""
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.dim:
-            raise ValueError(
-                f"expected tokens from 0 to {self.dim - 1}, got {int(tokens.min())} to "
-                f"{int(tokens.max())}; use a graph with the codec's codebook_size"
-            )
 
     def _one_hot(self, x: Tensor) -> Tensor:
         return one_hot(x, self.dim).to(torch.get_default_dtype())
@@ -243,4 +242,4 @@ def _full_precision(x: Tensor) -> Tensor:
 
 def _check_size(codebook_size: int) -> None:
     if codebook_size < 2:
-        raise ValueError(f"codebook_size must be at least 2, got {codebook_size}")
+        raise UserError(f"codebook_size must be at least 2, got {codebook_size}")

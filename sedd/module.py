@@ -2,69 +2,79 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
-from foundation.codec import Codec, Frozen
-from foundation.weights import check_checkpoint
+from foundation.audio_module import AudioModel, Batch, Cond, num_examples
+from foundation.codec import Codec
+from foundation.errors import UserError
+from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import TokenWindow
 from sedd.ddit import DDiT
+from sedd.draws import Generators
+from sedd.generation import fill, plan, splice, windows
 from sedd.graph import Absorb, Graph
-from sedd.ngram_baseline import NGrams
+from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
-from sedd.samplers import fill, sample
+from sedd.objective import Objective, ScoreEntropy
+from sedd.samplers import Analytic, TokenSampler
+from sedd.score_net import ScoreNet
 from sedd.weights import load_weights
 
 
-class SEDD(LightningModule):
-    """Score-entropy discrete diffusion of passages of `length` tokens.
+class SEDD(AudioModel):
+    """Score-entropy discrete diffusion over windows of `length` tokens of each codebook.
 
     Args:
         codec: what turns audio into tokens; Jukebox's VQ-VAE at level 2 if null
-        graph: sedd.graph.Absorb or Uniform, made with the codec's number of tokens
+        graph: sedd.graph.Absorb or Uniform, built with the codec's number of tokens
         noise: sedd.noise.LogLinear or Geometric
-        net: the score network, made with the graph's number of states
-        length: tokens of a passage
+        net: the score network, built with the graph's number of states and of codebooks
+        length: tokens of a window, in each codebook
         learning_rate: AdamW's, after the warm-up
         warmup_steps: steps over which the learning rate rises from 0
         weight_decay: AdamW's
         sampling_eps: the earliest time that training draws, above 0
-        demo_steps: steps of the sampler in demos
-        demo_windows: passages at most in a demo, which lasts no longer than the callback asks
+        objective: what is minimised, built with the graph and the noise
+        sampler: the sampler of demos, and of `generate` where it is given none
+        demo_windows: windows at most in a demo, which lasts no longer than the callback asks
         compile: compile the network
         init_from: weights to start from: a checkpoint or export of SEDD, or a published file
     """
+
+    sampler_type = TokenSampler
 
     def __init__(
         self,
         codec: Codec | None = None,
         graph: Callable[[int], Graph] = Absorb,
         noise: Noise = LogLinear(),  # noqa: B008 (frozen)
-        net: Callable[[int], DDiT] = DDiT,
+        net: Callable[[int, int], ScoreNet] = DDiT,
         length: int = 1024,
         learning_rate: float = 3e-4,
         warmup_steps: int = 2500,
         weight_decay: float = 0.0,
         sampling_eps: float = 1e-3,
-        demo_steps: int = 128,
+        objective: Callable[[Graph, Noise], Objective] = ScoreEntropy,
+        sampler: TokenSampler = Analytic(),  # noqa: B008 (frozen)
         demo_windows: int = 3,
         compile: bool = False,
         init_from: str | None = None,
     ):
-        super().__init__()
-        self.save_hyperparameters()
-        self.hparams.pop("init_from", None)  # a checkpoint stands without the file it began from
         codec = codec or JukeboxCodec()
-        self.frozen = Frozen(codec)
+        super().__init__(codec)
+        self.save_settings()
         self.graph, self.noise = graph(codec.codebook_size), noise
-        self.net = net(self.graph.dim)
-        if self.net.scale_by_sigma and not isinstance(self.graph, Absorb):
-            raise ValueError("scale_by_sigma belongs to the absorbing graph: set it to false")
+        self.objective, self.sampler = objective(self.graph, noise), sampler
+        self.net = net(self.graph.dim, codec.num_codebooks)
+        if self.net.absorbing_only and self.graph.mask_id is None:
+            raise UserError("scale_by_sigma belongs to the absorbing graph: set it to false")
+        sampler.check(self.graph)
         if init_from:
-            load_weights(self.net, init_from)
+            self.load_weights(init_from)
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate
@@ -72,107 +82,106 @@ class SEDD(LightningModule):
         self.window = self.token_window.in_samples(
             codec.sample_rate, codec.hop, channels=codec.channels
         )
-        self.val_ngrams = NGrams(codec.codebook_size)
+        self.val_baseline = NGramBaseline(codec.codebook_size)
 
-    @property
-    def codec(self) -> Codec:
-        return self.frozen.module
+    def load_weights(self, path: str) -> None:
+        load_weights(self.net, path)
 
-    def tokens(self, batch: dict[str, Tensor]) -> Tensor:
-        """Look up the tokens [B, L] of a batch, or encode its audio."""
-        tokens = batch["tokens"] if "tokens" in batch else self.codec.encode(batch["audio"])
-        return tokens[:, 0]
+    def tokens(self, batch: Batch) -> Tensor:
+        """Look up the tokens [B, K, L] of a batch, or encode its audio."""
+        return batch["tokens"] if "tokens" in batch else self.codec.encode(batch["audio"])
 
-    def loss(self, tokens: Tensor, times: Tensor) -> Tensor:
-        """Diffusion-weighted score entropy of tokens [B, L] at times [B], in nats per token."""
-        sigma, rate = self.noise.sigma(times), self.noise.rate(times)
-        x_t = self.graph.perturb(tokens, sigma)
-        log_score = self.net(x_t, sigma)  # [B, L, V]
-        entropy = self.graph.score_entropy(log_score, sigma, x_t, tokens)  # [B, L]
-        return (rate[:, None] * entropy).mean()
+    def losses(
+        self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Bound the negative log-likelihood of each example [B], in nats per token."""
+        eps = self.hparams.sampling_eps
+        net = partial(self.net, cond=batch.get("cond"))
+        return self.objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Bound the likelihood: `val/bits_per_token`, beside what n-grams of the tokens reach."""
         tokens = self.tokens(batch)
-        loss = self.loss(tokens, self.stratified_times(tokens))
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Bound the likelihood: `val/bits_per_token`, beside the tokens' own entropies."""
-        tokens = self.tokens(batch)
-        bits = self.bits(tokens)
-        self.val_ngrams.update(tokens)
-        values = {
-            "val/loss": bits * math.log(2),
-            "val/bits_per_token": bits,
-            "val/bits_per_second": bits * self.sample_rate / self.codec.hop,
-        }
-        self.log_dict(values, batch_size=len(tokens), sync_dist=True, prog_bar=True)
+        self.val_baseline.update(tokens)
+        loss = self.fixed_loss(batch | {"tokens": tokens}, batch_idx)
+        self.log_loss("val", loss, num_examples(batch))
+        bits = loss / math.log(2)
+        rate = self.codec.num_codebooks * self.sample_rate / self.codec.hop
+        values = {"val/bits_per_token": bits, "val/bits_per_second": bits * rate}
+        self.log_dict(values, batch_size=num_examples(batch), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        for name, bits in self.val_ngrams.bits().items():
+        for name, bits in self.val_baseline.bits().items():
             self.log(f"val/{name}_bits_per_token", bits, sync_dist=True)
-        self.val_ngrams.reset()
+        self.val_baseline.reset()
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self.log("test/bits_per_token", self.bits(self.tokens(batch)), sync_dist=True)
+    @torch.no_grad()
+    def generate(
+        self,
+        seconds: float | None = None,
+        *,
+        count: int = 1,
+        prompt: Tensor | None = None,
+        keep: Tensor | None = None,
+        init: Tensor | None = None,
+        strength: float = 0.5,
+        cond: Cond | None = None,
+        sampler: Sampler | None = None,
+        seed: int = 0,
+        on_step: OnStep = ignore_step,
+    ) -> Tensor:
+        """Generate audio [count, C, T], window by window; see `AudioModel.generate`.
 
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Sample as many passages as the batch has, beside the real ones, for a Demo to write."""
-        generator = torch.Generator(self.device).manual_seed(batch_idx)
-        count = len(next(iter(batch.values())))
-        return self.demo(batch, count, self.window.length, generator)
-
-    def bits(self, tokens: Tensor) -> Tensor:
-        """Bound the mean code length of tokens [B, L], in bits per token."""
-        return self.loss(tokens, self.stratified_times(tokens)) / math.log(2)
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["codec_fingerprint"] = self.codec.fingerprint
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        check_checkpoint(self, self.codec, checkpoint)
-
-    def stratified_times(self, tokens: Tensor) -> Tensor:
-        """Draw times [B] in [sampling_eps, 1], one from each of as many equal slices.
-
-        The slices span the global batch: each process takes every world_size-th of them.
+        A prompt is continued by `seconds`, or repaired where `keep` is false. What stays of it is
+        the prompt itself, with its own channels. A clip depends on the seed and its number alone.
         """
-        batch, ranks = len(tokens), self.trainer.world_size
-        slices = torch.arange(batch, device=self.device) * ranks + self.global_rank
-        times = (slices + torch.rand(batch, device=self.device)) / (batch * ranks)
-        eps = self.hparams.sampling_eps
-        return eps + (1 - eps) * times
+        if init is not None:
+            raise UserError("SEDD can't start from init audio: give it as a prompt to continue it")
+        self.check_sampler(sampler)
+        made = plan(self.codec, self.device, seconds, prompt, keep)
+        seeds = range(seed, seed + count)
+        generators = [torch.Generator(self.device).manual_seed(number) for number in seeds]
+        shape = (count, -1, -1)
+        tokens = self.sample_tokens(
+            made.tokens.expand(*shape), made.keep.expand(*shape), generators, sampler, cond, on_step
+        )
+        return splice(self.codec.decode(tokens), made, self.codec.hop)
 
-    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Log score [B, L, V] of tokens [B, L] at total noise [B]."""
-        return self.net(x, sigma)
+    def sample_tokens(
+        self,
+        tokens: Tensor,
+        keep: Tensor,
+        generators: Generators,
+        sampler: Sampler | None = None,
+        cond: Cond | None = None,
+        on_step: OnStep = ignore_step,
+    ) -> Tensor:
+        """Sample what keep [B, K, L] doesn't keep of tokens [B, K, L], of any length."""
+        chosen = self.sampler if sampler is None else sampler
+        score_fn = self.objective.log_score(partial(self.net, cond=cond))
+        parts = windows(keep[0].all(0), self.token_window.length)
+
+        def draw(given: Tensor, kept: Tensor, number: int) -> Tensor:
+            def step(done: int, of: int) -> None:
+                on_step(number * of + done, len(parts) * of)
+
+            return chosen.sample(score_fn, self.graph, self.noise, given, kept, generators, step)
+
+        return fill(draw, tokens, keep, parts)
 
     @torch.no_grad()
     def demo(
-        self, batch: dict[str, Tensor], num_demos: int, num_samples: int, generator: torch.Generator
+        self, batch: Batch, num_demos: int, num_samples: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Sample audio [B, 1, T], at most `demo_windows` lengths long, and decode real passages."""
+        """Sample audio, at most `demo_windows` windows long, and decode real segments."""
         real = self.tokens(batch)[:num_demos]
-        most = self.hparams.demo_windows * self.hparams.length
-        length = max(1, min(num_samples // self.codec.hop, most))
-
-        def draw(given: Tensor, keep: Tensor) -> Tensor:
-            return sample(
-                self.score,
-                self.graph,
-                self.noise,
-                steps=self.hparams.demo_steps,
-                prompt=given,
-                keep=keep,
-                generator=generator,
-            )
-
-        empty = real.new_zeros(num_demos, length)
-        sampled = fill(draw, empty, torch.zeros_like(empty, dtype=torch.bool), self.hparams.length)
+        longest = self.hparams.demo_windows * self.token_window.length
+        length = max(1, min(num_samples // self.codec.hop, longest))
+        empty = real.new_zeros(num_demos, real.shape[1], length)
+        sampled = self.sample_tokens(empty, torch.zeros_like(empty, dtype=torch.bool), generator)
         return {
-            "sample": self.codec.decode(sampled[:, None]),
-            "real": self.codec.decode(real[:, None, :length]),
+            "sample": self.codec.decode(sampled),
+            "real": self.codec.decode(real[..., :length]),
         }
 
     def configure_optimizers(self) -> dict:

@@ -1,44 +1,48 @@
-"""Unigram and bigram entropies: what a model of single tokens or of pairs would reach."""
+"""Unigram and bigram baselines: what a model of single tokens or of pairs would reach."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 # weight of the unigram law in the bigram's, as a number of observations; the best one counts
 BACK_OFF = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
-class NGrams(nn.Module):
-    """Count tokens and pairs; the yardsticks are about the counted tokens themselves.
+class NGramBaseline:
+    """Collect tokens; the baselines are code lengths of the collected tokens themselves.
 
     Each token is coded by the counts of all the others (leave one out), the bigram backing off to
-    the unigram: plain entropies of sparse pairs would be far too low to mean anything.
+    the unigram: plain entropies of sparse pairs would be far too low to mean anything. Codebooks
+    are counted apart.
     """
 
-    def __init__(self, num_tokens: int):
-        super().__init__()
-        self.num_tokens = num_tokens
+    def __init__(self, codebook_size: int):
+        self.codebook_size = codebook_size
         self.reset()
 
     def reset(self) -> None:
-        self.passages: list[Tensor] = []
+        self.segments: list[Tensor] = []
 
     def update(self, tokens: Tensor) -> None:
-        """Count tokens [B, L]."""
-        self.passages.append(tokens.cpu())
+        """Count tokens [B, K, L]."""
+        self.segments.append(tokens.cpu())
 
     def bits(self) -> dict[str, float]:
         """Mean code length in bits of a token, alone and given the one before it."""
-        if not self.passages:
+        if not self.segments:
             return {}
-        tokens = torch.cat([passage.flatten() for passage in self.passages])
-        first = torch.cat([passage[:, :-1].flatten() for passage in self.passages])
-        second = torch.cat([passage[:, 1:].flatten() for passage in self.passages])
-        unigrams = torch.bincount(tokens, minlength=self.num_tokens).double()
-        alone = (unigrams[second] - 1 + 1 / self.num_tokens) / unigrams.sum()
+        offsets = self.codebook_size * torch.arange(self.segments[0].shape[1])[:, None]
+        segments = [segment + offsets for segment in self.segments]
+        tokens = torch.cat([segment.flatten() for segment in segments])
+        first = torch.cat([segment[..., :-1].flatten() for segment in segments])
+        second = torch.cat([segment[..., 1:].flatten() for segment in segments])
+        num_tokens = self.codebook_size * segments[0].shape[1]
+        in_codebook = len(tokens) / segments[0].shape[1]  # tokens of each codebook
+        unigrams = torch.bincount(tokens, minlength=num_tokens).double()
+        alone = (unigrams[second] - 1 + 1 / self.codebook_size) / in_codebook
         _, inverse, pairs = torch.unique(
-            first * self.num_tokens + second, return_inverse=True, return_counts=True
+            first * num_tokens + second, return_inverse=True, return_counts=True
         )
-        seen = torch.bincount(first, minlength=self.num_tokens).double()[first] - 1
+        seen = torch.bincount(first, minlength=num_tokens).double()[first] - 1
         bigram = [
             code_length((pairs[inverse] - 1 + weight * alone) / (seen + weight))
             for weight in BACK_OFF

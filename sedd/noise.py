@@ -7,21 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from foundation.errors import UserError
+
 
 class Noise(ABC):
-    """Total noise sigma(t), its derivative, and the time at which a total is reached."""
+    """Total noise sigma(t), which grows from about 0 at t = 0, and its derivative."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """Give the total noise at times [B]."""
+        """Return the total noise at times [B]."""
 
     @abstractmethod
     def rate(self, t: Tensor) -> Tensor:
-        """Give d sigma / dt at times [B]."""
-
-    @abstractmethod
-    def time(self, sigma: Tensor) -> Tensor:
-        """Give the times [B] at which the total noise is sigma."""
+        """Return d sigma / dt at times [B]."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,13 @@ class LogLinear(Noise):
 
     def __post_init__(self) -> None:
         if not 0 < self.eps < 1:
-            raise ValueError(f"eps must lie between 0 and 1, got {self.eps}; try 1e-3")
+            raise UserError(f"eps must lie between 0 and 1, got {self.eps}; try 1e-3")
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.log1p(-(1 - self.eps) * t)
 
     def rate(self, t: Tensor) -> Tensor:
         return (1 - self.eps) / (1 - (1 - self.eps) * t)
-
-    def time(self, sigma: Tensor) -> Tensor:
-        return -torch.expm1(-sigma) / (1 - self.eps)
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Geometric(Noise):
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(
+            raise UserError(
                 f"expected 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}"
             )
 
@@ -66,6 +61,3 @@ class Geometric(Noise):
 
     def rate(self, t: Tensor) -> Tensor:
         return self.sigma(t) * self._log_ratio
-
-    def time(self, sigma: Tensor) -> Tensor:
-        return torch.log(sigma / self.sigma_min) / self._log_ratio

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from foundation.weights import mismatch, read_content, under, unwrap
+from foundation.errors import UserError
+from foundation.weights import load_strictly, mismatch, read_content, under, unwrap
 
 log = logging.getLogger(__name__)
 TOKENS = ("vocab_embed.embedding", "output_layer.linear.weight", "output_layer.linear.bias")
@@ -23,20 +24,18 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
     state = under(state, "net.") or state
     ours = net.state_dict()
     own = ours_of_tokens(ours, state)
-    if problem := mismatch(ours, state | own):
-        raise ValueError(f"{path} does not hold this score network: {problem}")
+    load_strictly(net, state | own, f"{path} does not hold this score network")
     if "ema" in content:
-        state = state | averaged(net, state, content["ema"], path)
-    net.load_state_dict(state | own)
+        net.load_state_dict(state | averaged(net, state, content["ema"], path) | own)
     if own:
         log.warning(
             "%s is of a vocabulary of %d, this model of %d: the embedding and the output layer "
-            "start anew", path, len(state[TOKENS[0]]), len(ours[TOKENS[0]]),
+            "are left as they were initialised", path, len(state[TOKENS[0]]), len(ours[TOKENS[0]]),
         )  # fmt: skip
 
 
 def ours_of_tokens(ours: dict[str, Tensor], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give our own weights of each token where the file differs in the number of tokens alone."""
+    """Return our own weights of each token where the file differs in the number of tokens alone."""
     rows = {n: state[n].shape for n in TOKENS if n in state}
     widths = all(shape[1:] == ours[name].shape[1:] for name, shape in rows.items())
     sizes = {shape[0] for shape in rows.values() if shape}
@@ -53,7 +52,7 @@ def averaged(
     wanted = {n: state[n] for n, value in net.named_parameters() if value.requires_grad}
     named = dict(zip(wanted, listed, strict=False))
     if len(listed) != len(wanted) or mismatch(wanted, named):
-        raise ValueError(
+        raise UserError(
             f"{path} holds {len(listed)} averaged weights that do not fit the network's "
             f"{len(wanted)}"
         )

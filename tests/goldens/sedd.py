@@ -28,10 +28,10 @@ def _net(config: dict) -> DDiT:
     model = config["model"]
     return DDiT(
         _graph(config).dim,
-        model["hidden_size"],
-        model["n_blocks"],
-        model["n_heads"],
-        model["cond_dim"],
+        hidden_size=model["hidden_size"],
+        num_blocks=model["n_blocks"],
+        num_heads=model["n_heads"],
+        cond_dim=model["cond_dim"],
         dropout=model["dropout"],
         scale_by_sigma=model["scale_by_sigma"],
         attention="sdpa",
@@ -55,7 +55,7 @@ def check_ddit(golden: Golden) -> Result:
         x, sigma = case.input("indices"), case.input("sigma")
         with torch.no_grad():
             yield case.name, "sigma_map", case.compare("sigma_map", net.sigma_map(sigma))
-            yield case.name, "log_score", case.compare("log_score", net(x, sigma))
+            yield case.name, "log_score", case.compare("log_score", net(x[:, None], sigma)[:, 0])
 
 
 def check_graph(golden: Golden) -> Result:
@@ -125,7 +125,7 @@ def _loss_results(case: Case, noise: Noise) -> dict[str, Tensor]:
     graph, net = _graph(case.config), case.fill(_net(case.config))
     x0, x, t = case.input("batch"), case.input("perturbed_batch"), case.input("t")
     sigma = noise.sigma(t)
-    entropy = graph.score_entropy(net(x, sigma), sigma, x, x0)
+    entropy = graph.score_entropy(net(x[:, None], sigma)[:, 0], sigma, x, x0)
     per_item = (noise.rate(t)[:, None] * entropy).sum(-1)
     per_item.mean().backward()
     results = {"loss_per_item": per_item, "loss": per_item.mean()}

@@ -13,11 +13,11 @@ from callbacks.checkpoint import StepCheckpoint
 from callbacks.ema import EMA
 from datamodules.token_data import TokenDataModule
 from sedd.ddit import DDiT
-from sedd.generation import FADE, generate, plan
+from sedd.generation import FADE, fill, windows
 from sedd.graph import Absorb, Uniform
 from sedd.module import SEDD
-from sedd.ngram_baseline import NGrams
-from sedd.samplers import fill
+from sedd.ngram_baseline import NGramBaseline
+from sedd.samplers import Analytic
 from tests.datamodules.test_token_store import Coarse, encode
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)
@@ -31,14 +31,14 @@ def store(tmp_path):
     return str(encode(tmp_path / "music", tmp_path / "store")[0].folder)
 
 
-def module(graph=Absorb) -> SEDD:
+def module(graph=Absorb, codec=None) -> SEDD:
     torch.manual_seed(0)
     net = partial(NET, scale_by_sigma=graph is Absorb)
-    return SEDD(Coarse(), graph, net=net, length=16, warmup_steps=2, demo_steps=4)
+    return SEDD(codec or Coarse(), graph, net=net, length=16, warmup_steps=2, sampler=Analytic(4))
 
 
-def fit(root, store: str, steps: int, path: str | None = None) -> SEDD:
-    model = module()
+def fit(root, store: str, steps: int, path: str | None = None, model: SEDD | None = None) -> SEDD:
+    model = model or module()
     trainer = Trainer(
         default_root_dir=root,
         max_steps=steps,
@@ -75,7 +75,7 @@ def test_validation_and_demo_run(tmp_path, store, graph):
     trainer.fit(model, TokenDataModule(tokens=store, batch_size=2))
     bits = trainer.callback_metrics["val/bits_per_token"]
     assert bits.isfinite() and "val/bigram_bits_per_token" in trainer.callback_metrics
-    batch = next(iter(DataLoader([torch.zeros(16, dtype=torch.long)] * 2, batch_size=2)))
+    batch = next(iter(DataLoader([torch.zeros(1, 16, dtype=torch.long)] * 2, batch_size=2)))
     demos = model.demo({"tokens": batch}, 2, 10_000, torch.Generator().manual_seed(0))
     assert {name: tuple(x.shape) for name, x in demos.items()} == {
         "sample": (2, 1, 3 * 16 * 64),  # demo_windows
@@ -86,50 +86,109 @@ def test_validation_and_demo_run(tmp_path, store, graph):
 
 
 def test_yardsticks_of_a_sequence_that_alternates_and_of_noise():
-    ngrams = NGrams(4)
-    ngrams.update(torch.tensor([[0, 1] * 500]))
+    ngrams = NGramBaseline(4)
+    ngrams.update(torch.tensor([[[0, 1] * 500]]))
     bits = ngrams.bits()
     assert bits["unigram"] == pytest.approx(1, abs=0.01) and bits["bigram"] < 0.01
-    ngrams = NGrams(256)
-    ngrams.update(torch.randint(256, (8, 512), generator=torch.Generator().manual_seed(0)))
+    ngrams = NGramBaseline(256)
+    ngrams.update(torch.randint(256, (8, 1, 512), generator=torch.Generator().manual_seed(0)))
     bits = ngrams.bits()  # sparse pairs must not pass for knowledge
     assert bits["unigram"] > 7.9 and bits["bigram"] > 7.9
+
+
+def test_codebooks_are_counted_apart():
+    ngrams = NGramBaseline(4)
+    noise = torch.randint(4, (8, 1, 512), generator=torch.Generator().manual_seed(0))
+    ngrams.update(torch.cat([torch.zeros_like(noise), noise], dim=1))
+    assert ngrams.bits()["unigram"] == pytest.approx(1, abs=0.02)  # 0 bits and 2
 
 
 def test_fill_keeps_what_is_given_and_goes_window_by_window():
     seen = []
 
-    def draw(given, keep):
-        seen.append(given.shape[1])
+    def draw(given, keep, number):
+        seen.append((number, given.shape[-1]))
         return torch.where(keep, given, 7)
 
-    tokens, keep = torch.zeros(2, 40, dtype=torch.long), torch.zeros(2, 40, dtype=torch.bool)
-    keep[:, 5:9] = True
-    result = fill(draw, tokens, keep, 16)
-    assert (result[:, 5:9] == 0).all() and (result[~keep] == 7).all() and set(seen) == {16}
+    tokens, keep = torch.zeros(2, 3, 40, dtype=torch.long), torch.zeros(2, 3, 40, dtype=torch.bool)
+    keep[..., 5:9] = True
+    parts = windows(keep[0].all(0), 16)
+    result = fill(draw, tokens, keep, parts)
+    assert (result[..., 5:9] == 0).all() and (result[~keep] == 7).all()
+    assert seen == [(number, 16) for number in range(len(parts))]
 
 
-def test_a_repaired_file_is_the_original_outside_the_gap(tmp_path):
+def test_a_repaired_prompt_is_the_original_outside_the_gap():
     model = module().eval()
     song = torch.rand(2, 7990, generator=torch.Generator().manual_seed(0)) * 0.5
-    audio.write(tmp_path / "song.wav", song, 8000, "FLOAT")
-    todo = plan(model, 1.0, tmp_path / "song.wav", (0.4, 0.5))
-    (first,), (again,) = (list(generate(model, todo, steps=4)) for _ in range(2))
+    keep = torch.ones(7990, dtype=torch.bool)
+    keep[3200:4000] = False
+    (first,), (again,) = (model.generate(prompt=song, keep=keep) for _ in range(2))
     assert first.shape == song.shape and torch.equal(first, again)
-    gap = slice(round(0.4 * 8000) // 64 * 64, round(0.5 * 8000) // 64 * 64)
-    assert torch.equal(first[:, : gap.start - FADE], song[:, : gap.start - FADE])
-    assert torch.equal(first[:, gap.stop + FADE + 64 :], song[:, gap.stop + FADE + 64 :])
-    assert torch.equal(first[0, gap], first[1, gap]) and not torch.equal(
-        song[0, gap], first[0, gap]
-    )
+    assert torch.equal(first[:, : 3200 - FADE], song[:, : 3200 - FADE])
+    assert torch.equal(first[:, 4032 + FADE :], song[:, 4032 + FADE :])
+    gap = slice(3200, 4000)
+    assert torch.equal(first[0, gap], first[1, gap])
+    assert not torch.equal(song[0, gap], first[0, gap])
 
 
-def test_a_prompt_is_continued_and_wrong_times_are_refused(tmp_path):
+def test_a_prompt_is_continued_and_a_clip_does_not_depend_on_the_others():
     model = module().eval()
-    audio.write(tmp_path / "song.wav", torch.rand(1, 4000), 8000, "FLOAT")
-    results = list(generate(model, plan(model, 0.5, tmp_path / "song.wav"), count=3, batch_size=2))
-    assert len(results) == 3 and all(x.shape == (1, 63 * 64 + 62 * 64) for x in results)
-    with pytest.raises(ValueError, match="regenerate needs 0 <= start < end <= 0.50 s"):
-        plan(model, 1.0, tmp_path / "song.wav", (0.4, 0.9))
-    with pytest.raises(ValueError, match="regenerate needs a prompt"):
-        plan(model, 1.0, None, (0.1, 0.2))
+    prompt = torch.rand(1, 4000, generator=torch.Generator().manual_seed(0))
+    clips = model.generate(0.5, prompt=prompt, count=3, seed=4)
+    assert clips.shape == (3, 1, 63 * 64 + 62 * 64)
+    assert torch.equal(clips[:, 0, : 4000 - FADE], prompt[:, : 4000 - FADE].expand(3, -1))
+    assert torch.equal(model.generate(0.5, prompt=prompt, seed=6)[0], clips[2])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(), "give seconds"),
+        (dict(seconds=-1.0), "seconds must be positive, got -1.0"),
+        (dict(keep=torch.ones(4).bool()), "keep needs a prompt"),
+        (dict(seconds=1.0, prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "not both"),
+        (dict(prompt=torch.zeros(1, 4), keep=torch.ones(3).bool()), "must be 4 booleans"),
+        (dict(prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "nothing is left"),
+        (dict(seconds=1.0, init=torch.zeros(1, 4)), "can't start from init audio"),
+        (dict(seconds=1.0, sampler=DDIM()), "DDIM can't sample SEDD, which takes a sedd.samplers"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        module().generate(**options)
+
+
+class Steps(Coarse):
+    """Loudness in three codebooks, each step four times as fine as the one before."""
+
+    num_codebooks, codebook_size, fingerprint = 3, 4, "steps"
+
+    def encode(self, audio):
+        mono = torch.nn.functional.pad(audio.mean(1), (0, -audio.shape[-1] % self.hop))
+        loudness = mono.unflatten(-1, (-1, self.hop)).abs().mean(-1).clamp(max=0.999)
+        return torch.stack([(loudness * 4**k).long() % 4 for k in (1, 2, 3)], dim=1)
+
+    def decode(self, tokens):
+        weights = torch.tensor([4.0**-k for k in (1, 2, 3)])[:, None]
+        return (tokens * weights).sum(1, keepdim=True).repeat_interleave(self.hop, -1)
+
+
+def test_three_codebooks_go_all_the_way(tmp_path):
+    """Encode, fit, resume, sample and repair."""
+    for i in range(4):
+        noise = torch.rand(1, 8000, generator=torch.Generator().manual_seed(i))
+        audio.write(tmp_path / "music" / f"{i}.wav", noise, 8000)
+    store = str(encode(tmp_path / "music", tmp_path / "store", Steps())[0].folder)
+    three = partial(module, codec=Steps())
+    fit(tmp_path, store, 2, model=three())
+    last = str(tmp_path / "checkpoints" / "last.ckpt")
+    model = fit(tmp_path, store, 4, last, model=three()).eval()
+    assert model.net.vocab_embed.embedding.shape == (3 * 5, 16)
+    batch = {"tokens": torch.randint(4, (2, 3, 16))}
+    assert model.losses(batch, torch.tensor([0.3, 0.9])).shape == (2,)
+    assert model.generate(0.5, count=2).shape == (2, 1, 62 * 64)
+    song, keep = 0.9 * torch.rand(1, 1024), torch.ones(1024, dtype=torch.bool)
+    keep[256:512] = False
+    repaired = model.generate(prompt=song, keep=keep)[0]
+    assert repaired.shape == song.shape and torch.equal(repaired[:, 960:], song[:, 960:])

@@ -5,20 +5,21 @@ import itertools
 import pytest
 import torch
 
+from foundation.errors import UserError
 from sedd.graph import Absorb, Graph, Uniform
 from sedd.noise import Geometric, LogLinear
-from sedd.samplers import sample, time_grid, warp
+from sedd.samplers import Analytic, Euler, FirstHitting, TokenSampler, time_grid, warp
 
 # Two tokens of three values with a joint law in which they depend on each other.
 JOINT = torch.tensor([[4.0, 1, 1], [1, 1, 6], [2, 3, 1]], dtype=torch.float64) / 20
 PAIRS = torch.tensor(list(itertools.product(range(3), repeat=2)))  # [9, 2]
 CASES = [
-    (Absorb(3), LogLinear(), "analytic"),
-    (Absorb(3), LogLinear(), "euler"),
-    (Absorb(3), LogLinear(), "first_hitting"),
-    (Absorb(3), Geometric(), "first_hitting"),
-    (Uniform(3), Geometric(), "analytic"),
-    (Uniform(3), Geometric(), "euler"),
+    (Absorb(3), LogLinear(), Analytic),
+    (Absorb(3), LogLinear(), Euler),
+    (Absorb(3), LogLinear(), FirstHitting),
+    (Absorb(3), Geometric(), FirstHitting),
+    (Uniform(3), Geometric(), Analytic),
+    (Uniform(3), Geometric(), Euler),
 ]
 samplers = pytest.mark.parametrize("graph, noise, sampler", CASES, ids=repr)
 
@@ -26,7 +27,8 @@ samplers = pytest.mark.parametrize("graph, noise, sampler", CASES, ids=repr)
 def true_score(graph: Graph, data: torch.Tensor, weights: torch.Tensor):
     """Score function of the law that gives each row of data [N, L] its weight [N]."""
 
-    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def score_fn(grid: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        x = grid.flatten(1)  # codebooks and places are tokens alike
         repeated = data.repeat(len(x), 1)
         law = graph.transition(repeated, sigma.repeat_interleave(len(data)).double()).double()
         law = law.unflatten(0, (len(x), len(data)))  # [B, N, L, V], of x_t given each row
@@ -39,15 +41,25 @@ def true_score(graph: Graph, data: torch.Tensor, weights: torch.Tensor):
             -1,
         )
         joint = torch.einsum("n,bnl,bnlv->blv", weights, rest, law)
-        return (joint / joint.gather(-1, x[..., None])).log()
+        log_score = (joint / joint.gather(-1, x[..., None])).log()
+        return log_score.view(*grid.shape, -1)
 
     return score_fn
+
+
+def sample(sampler: TokenSampler, score_fn, graph, noise, shape, keep=None, prompt=None, **options):
+    """Sample a grid [B, 1, L] of a shape (B, L), or what is not kept of a prompt [B, L]: [B, L]."""
+    tokens = torch.zeros(shape, dtype=torch.long) if prompt is None else prompt
+    keep = torch.zeros_like(tokens, dtype=torch.bool) if keep is None else keep
+    return sampler.sample(score_fn, graph, noise, tokens[:, None], keep[:, None], **options)[:, 0]
 
 
 def draw(graph, noise, sampler, count=6000, **options):
     generator = torch.Generator().manual_seed(0)
     score_fn = true_score(graph, PAIRS, JOINT.flatten())
-    return sample(score_fn, graph, noise, (count, 2), 60, sampler, generator=generator, **options)
+    return sample(
+        sampler(steps=60), score_fn, graph, noise, (count, 2), generator=generator, **options
+    )
 
 
 @samplers
@@ -61,7 +73,7 @@ def test_the_true_score_gives_the_true_law(graph, noise, sampler):
 def test_the_true_score_of_one_datum_returns_it(graph, noise, sampler):
     datum = torch.tensor([[2, 0, 1, 1]])
     score_fn = true_score(graph, datum, torch.ones(1, dtype=torch.float64))
-    x = sample(score_fn, graph, noise, (8, 4), 30, sampler)
+    x = sample(sampler(steps=30), score_fn, graph, noise, (8, 4))
     assert torch.equal(x, datum.expand(8, 4))
 
 
@@ -74,7 +86,7 @@ def test_kept_tokens_stay_and_condition_the_rest(graph, noise, sampler):
     if isinstance(graph, Uniform):  # a clean token among noisy ones is none the score has seen
         score_fn = true_score(graph, torch.tensor([[1, 2]]), torch.ones(1, dtype=torch.float64))
     x = sample(
-        score_fn, graph, noise, None, 40, sampler, prompt=prompt, keep=keep, generator=generator
+        sampler(steps=40), score_fn, graph, noise, None, keep, prompt, generator=generator
     )
     assert (x[:, 0] == 1).all()
     if isinstance(graph, Absorb):
@@ -92,7 +104,7 @@ def test_the_same_seed_gives_the_same_tokens(graph, noise, sampler):
 def test_nothing_happens_where_everything_is_kept(graph, noise, sampler):
     prompt = torch.tensor([[0, 1, 2]])
     keep = torch.ones_like(prompt, dtype=torch.bool)
-    x = sample(pytest.fail, graph, noise, None, 5, sampler, prompt=prompt, keep=keep)
+    x = sample(sampler(steps=5), pytest.fail, graph, noise, None, keep, prompt)
     assert torch.equal(x, prompt)
 
 
@@ -105,7 +117,7 @@ def test_first_hitting_calls_the_network_once_a_token_at_most(steps, calls):
         return torch.zeros(*x.shape, 4)
 
     x = sample(
-        score_fn, Absorb(3), LogLinear(), (5, 10), steps, "first_hitting",
+        FirstHitting(steps), score_fn, Absorb(3), LogLinear(), (5, 10),
         on_step=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert len(made) == calls and seen[-1] == (calls, calls)
@@ -117,10 +129,9 @@ def test_a_mask_never_remains_after_denoising_and_may_without():
     def reluctant(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return torch.tensor([-20.0, -20.0, -20.0, 0.0]).expand(*x.shape, 4)
 
-    options = dict(score_fn=reluctant, graph=Absorb(3))
-    options |= dict(noise=LogLinear(), shape=(2, 6), steps=3)
-    assert (sample(**options) < 3).all()
-    assert (sample(**options, denoise=False) == 3).any()
+    rest = reluctant, Absorb(3), LogLinear(), (2, 6)
+    assert (sample(Analytic(3), *rest) < 3).all()
+    assert (sample(Analytic(3, denoise=False), *rest) == 3).any()
 
 
 def test_absorb_steps_only_look_at_masks():
@@ -129,7 +140,7 @@ def test_absorb_steps_only_look_at_masks():
         log_score[x != 3] = torch.nan
         return log_score
 
-    assert (sample(score_fn, Absorb(3), LogLinear(), (2, 6), 5) < 3).all()
+    assert (sample(Analytic(5), score_fn, Absorb(3), LogLinear(), (2, 6)) < 3).all()
 
 
 def test_temperature_and_nucleus_move_the_target_and_not_the_pace():
@@ -155,21 +166,52 @@ def test_the_grid_runs_from_one_to_eps():
     "options, message",
     [
         (dict(steps=0), "steps must be at least 1, got 0"),
-        (dict(sampler="ddim"), "sampler must be one of .* got 'ddim'"),
-        (dict(sampler="first_hitting", graph=Uniform(3)), "absorbing graph only"),
         (dict(eps=2.0), "eps must lie between 0 and 1, got 2.0"),
         (dict(temperature=0.0), "temperature must be above 0"),
         (dict(top_p=0.0), "top_p in"),
-        (dict(shape=None), "expected shape"),
-        (dict(prompt=torch.zeros(1, 4, dtype=torch.int64)), "prompt and keep go together"),
-        (dict(prompt=torch.zeros(1, 4), keep=torch.ones(1, 4)), "keep must be booleans"),
-        (
-            dict(prompt=torch.full((1, 4), 7), keep=torch.ones(1, 4, dtype=torch.bool)),
-            "kept tokens must be from 0 to 2, got 7 to 7",
-        ),
     ],
 )
 def test_senseless_options_are_refused(options, message):
-    options = dict(graph=Absorb(3), noise=LogLinear(), shape=(1, 4)) | options
-    with pytest.raises(ValueError, match=message):
-        sample(pytest.fail, **options)
+    with pytest.raises(UserError, match=message):
+        Analytic(**options)
+
+
+@pytest.mark.parametrize(
+    "tokens, keep, message",
+    [
+        (torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4).bool(), "batch, codebooks, length"),
+        (torch.zeros(1, 1, 4, dtype=torch.long), torch.ones(1, 1, 4), "keep must be booleans"),
+        (torch.full((1, 1, 4), 7), torch.ones(1, 1, 4).bool(), "from 0 to 2, got 7 to 7"),
+    ],
+)
+def test_what_is_no_grid_of_codes_is_refused(tokens, keep, message):
+    with pytest.raises(UserError, match=message):
+        Analytic().sample(pytest.fail, Absorb(3), LogLinear(), tokens, keep)
+
+
+def test_first_hitting_needs_masks():
+    with pytest.raises(UserError, match="absorbing graph only"):
+        FirstHitting().check(Uniform(3))
+
+
+@samplers
+def test_codebooks_are_sampled_together_as_places_are(graph, noise, sampler):
+    """A law of pairs over two codebooks at one place is met as over two places of one."""
+    score_fn = true_score(graph, PAIRS, JOINT.flatten())
+    empty = torch.zeros(6000, 2, 1, dtype=torch.long)
+    generator = torch.Generator().manual_seed(1)
+    x = sampler(steps=60).sample(score_fn, graph, noise, empty, empty.bool(), generator)
+    frequency = torch.bincount(x[:, 0, 0] * 3 + x[:, 1, 0], minlength=9) / len(x)
+    torch.testing.assert_close(frequency.double(), JOINT.flatten(), atol=0.03, rtol=0)
+
+
+@samplers
+def test_a_clip_depends_on_its_own_generator_alone(graph, noise, sampler):
+    score_fn = true_score(graph, PAIRS, JOINT.flatten())
+
+    def clips(seeds):
+        empty = torch.zeros(len(seeds), 1, 2, dtype=torch.long)
+        streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return sampler(steps=20).sample(score_fn, graph, noise, empty, empty.bool(), streams)
+
+    assert torch.equal(clips(range(8))[5], clips([5])[0])
