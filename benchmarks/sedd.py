@@ -8,13 +8,14 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from sedd.ddit import DDiT
 from sedd.graph import Absorb, Uniform
 from sedd.noise import LogLinear
-from sedd.samplers import sample
+from sedd.samplers import Analytic, Euler, FirstHitting
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -35,9 +36,10 @@ def main() -> None:
     torch.manual_seed(0)
     graph, noise = Absorb(args.codes), LogLinear()
     uniform = Uniform(args.codes)
-    net = DDiT(graph.dim, args.hidden, args.blocks, 4, dropout=0.0)
-    flat = DDiT(uniform.dim, args.hidden, args.blocks, 4, dropout=0.0, scale_by_sigma=False)
-    tokens = torch.randint(args.codes, (args.batch, args.length))
+    net = DDiT(graph.dim, 1, args.hidden, args.blocks, 4, dropout=0.0)
+    flat = DDiT(uniform.dim, 1, args.hidden, args.blocks, 4, dropout=0.0, scale_by_sigma=False)
+    tokens = torch.randint(args.codes, (args.batch, 1, args.length))
+    nothing = torch.zeros_like(tokens, dtype=torch.bool)
 
     def step() -> None:
         sigma = noise.sigma(torch.linspace(0.1, 0.9, args.batch))
@@ -50,12 +52,12 @@ def main() -> None:
 
     runs: dict[str, Callable[[], object]] = {"network call": forward, "training step": step}
     for steps in (32, 128):
-        for name in ("analytic", "euler", "first_hitting"):
-            runs[f"{name} {steps}"] = lambda name=name, steps=steps: sample(
-                net, graph, noise, tokens.shape, steps, name
+        for kind in (Analytic, Euler, FirstHitting):
+            runs[f"{kind.__name__} {steps}"] = partial(
+                kind(steps).sample, net, graph, noise, tokens, nothing
             )
-        runs[f"uniform analytic {steps}"] = lambda steps=steps: sample(
-            flat, uniform, noise, tokens.shape, steps, "analytic"
+        runs[f"uniform Analytic {steps}"] = partial(
+            Analytic(steps).sample, flat, uniform, noise, tokens, nothing
         )
     forward(), step()
     spent = dict.fromkeys(runs, 0.0)

@@ -1,7 +1,8 @@
 """Forward processes on tokens, and score entropy (Lou et al. 2024, arXiv:2310.16834).
 
-x is [B, K, L] or any shape [...] of tokens, all alike; sigma (total noise) has the leading dimensions
-of x, such as [B]. A score [..., V] holds the ratios p(y) / p(x); log_score is its logarithm.
+x is [B, K, L] or any shape [...] of tokens, all alike; sigma (total noise) has the leading
+dimensions of x, such as [B]. A score [..., V] holds the ratios p(y) / p(x) of each token;
+log_score is its logarithm.
 """
 
 from abc import ABC, abstractmethod
@@ -67,11 +68,11 @@ class Graph(ABC):
 
     @abstractmethod
     def staggered_score(self, score: Tensor, dsigma: Tensor) -> Tensor:
-        """Return exp(-dsigma Q) score [..., V], the ratios of the law dsigma before (section 4.2)."""
+        """Return exp(-dsigma Q) score [..., V], the ratios of the law dsigma earlier (sec. 4.2)."""
 
     @abstractmethod
     def score_entropy(self, log_score: Tensor, sigma: Tensor, x: Tensor, x0: Tensor) -> Tensor:
-        """Compute the denoising score entropy [B, ...], at least 0 and 0 for the true ratios (eq. 9).
+        """Compute the denoising score entropy [B, ...], 0 for the true ratios (eq. 9).
 
         log_score [B, ..., V], sigma [B], noisy tokens x [B, ...], clean tokens x0 [B, ...].
         """

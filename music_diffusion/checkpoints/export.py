@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from music_diffusion.checkpoints.card import CARD, model_card
-from music_diffusion.checkpoints.legacy import upgrade_settings
 from torch import Tensor
 
 from foundation.errors import UserError
 from foundation.files import output_folder, replacing, write_json
 from foundation.settings import CONFIG
 from foundation.weights import WEIGHTS, packed, read_content, unwrap, write_state
+from music_diffusion.checkpoints.card import CARD, model_card
+from music_diffusion.checkpoints.legacy import upgrade_settings
 
 KEPT = ("provenance",)  # of a checkpoint, beside plain values
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -137,8 +138,11 @@ def _loss_results(case: Case, noise: Noise) -> dict[str, Tensor]:
 def _averages(case: Case) -> Tensor:
     """Average the values ema/p1, ema/p2, ... from ema/p0 on, one row [D] an update."""
     updates, size = case.outputs["shadow"]["shape"]
-    ema, shadow, rows = EMA(case.config["decay"]), case.normal("p0", [size]), []
+    ema, rows = EMA(case.config["decay"]), []
+    ema.average, ema.updates = {"weight": case.normal("p0", [size])}, 1
     for n in range(1, updates + 1):
-        ema._average([shadow], [case.normal(f"p{n}", [size])], torch.tensor(n))
-        rows.append(shadow.clone())
+        weights = [("weight", case.normal(f"p{n}", [size]))]
+        module = SimpleNamespace(named_parameters=lambda weights=weights: weights)
+        ema.on_train_batch_end(SimpleNamespace(global_step=n), module)
+        rows.append(ema.average["weight"].clone())
     return torch.stack(rows)

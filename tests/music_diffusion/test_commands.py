@@ -109,7 +109,7 @@ def test_encode_sample_and_the_checkpoint_of_another_model(music, tmp_path, caps
     assert cli.main(["encode", str(music), "--out", store, "--accelerator=cpu"]) == 0
     assert TokenStore.open(Path(store)).header.fingerprint == JukeboxCodec().fingerprint
     fit = ["fit", *QUICK, "--data.tokens", store, "--model.length=32", "--trainer.accelerator=cpu"]
-    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.demo_steps=2"]
+    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.sampler.steps=2"]
     fit += ["--trainer.default_root_dir", str(tmp_path), "--data.batch_size=2"]
     assert cli.main([*fit, *SMALL]) == 0
     last = str(tmp_path / "checkpoints" / "last.ckpt")
@@ -189,7 +189,7 @@ def test_quickstart_goes_on_with_what_it_has_trained(tmp_path, monkeypatch):
 
 def test_only_training_writes_the_settings(music, tmp_path):
     fit = [*QUICK, f"--data.audio={music}", "--model.length=32", "--trainer.accelerator=cpu"]
-    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.demo_steps=2"]
+    fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.sampler.steps=2"]
     fit += [f"--trainer.default_root_dir={tmp_path}", "--data.batch_size=2", *SMALL]
     assert cli.main(["fit", *fit]) == 0
     before = (tmp_path / "config.yaml").read_text()

@@ -101,7 +101,7 @@ def test_two_processes_train_demo_validate_save_and_resume(model, command_line, 
     names, sizes = MODELS[model]
     configs = [part for name in names.split() for part in ("--config", f"configs/{name}.yaml")]
     command = [sys.executable, "cli.py", "fit", *configs, f"--data.audio={music}", *sizes]
-    command += ["--model.demo_steps=2", "--data.batch_size=2", "--trainer.logger=false"]
+    command += ["--model.sampler.steps=2", "--data.batch_size=2", "--trainer.logger=false"]
     command += ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu"]
     command += [f"--trainer.default_root_dir={tmp_path}", "--trainer.val_check_interval=2"]
     audio.write(music / "3.wav", audio.read(music / "0.wav") / 2, 44100)

@@ -53,7 +53,7 @@ def test_wavtokenizer_trains_samples_and_is_exported(small, tmp_path, monkeypatc
     assert cli.main([*encode, "--codec_path=x"]) == 2
     fit = ["fit", *QUICK, f"--model.codec.path={path}", "--data.tokens", store, *SMALL]
     fit += ["--model.length=32", "--trainer.accelerator=cpu", "--trainer.max_steps=2"]
-    fit += ["--trainer.val_check_interval=2", "--model.demo_steps=2", "--data.batch_size=2"]
+    fit += ["--trainer.val_check_interval=2", "--model.sampler.steps=2", "--data.batch_size=2"]
     assert cli.main([*fit, "--trainer.default_root_dir", str(tmp_path)]) == 0
     assert list((tmp_path / "demos").rglob("*.wav"))
     last, folder = tmp_path / "checkpoints" / "last.ckpt", tmp_path / "export"

@@ -19,21 +19,21 @@ def tiny(**options) -> DDiT:
     return net.eval()
 
 
-X = torch.randint(11, (3, 9), generator=torch.Generator().manual_seed(0))
+X = torch.randint(11, (3, 1, 9), generator=torch.Generator().manual_seed(0))
 SIGMA = torch.tensor([0.1, 1.0, 5.0])
 
 
 def test_a_fresh_network_gives_the_same_ratio_to_every_other_state():
-    net = DDiT(11, 32, 2, 2, 16).eval()
+    net = DDiT(11, 1, 32, 2, 2, 16).eval()
     offset = torch.log(torch.expm1(SIGMA)) + math.log(10)
-    expected = -offset[:, None, None].expand(3, 9, 11).scatter(-1, X[..., None], 0)
+    expected = -offset[:, None, None, None].expand(3, 1, 9, 11).scatter(-1, X[..., None], 0)
     torch.testing.assert_close(net(X, SIGMA), expected)
 
 
 @pytest.mark.parametrize("scale_by_sigma", [True, False])
 def test_the_current_token_has_log_score_zero(scale_by_sigma):
     log_score = tiny(scale_by_sigma=scale_by_sigma)(X, SIGMA)
-    assert log_score.shape == (3, 9, 11)
+    assert log_score.shape == (3, 1, 9, 11)
     assert (log_score.gather(-1, X[..., None]) == 0).all()
 
 
@@ -87,3 +87,22 @@ def test_flash_is_refused_where_it_cannot_run(monkeypatch):
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="multiple of 2 \\* num_heads = 6, got 32"):
         DDiT(11, hidden_size=32, num_heads=3)
+
+
+def test_codebooks_are_told_apart_and_a_codebook_of_one_is_the_plain_network():
+    net = tiny(num_codebooks=2)
+    x = torch.stack([X[:, 0], X[:, 0].flip(-1)], dim=1)
+    log_score = net(x, SIGMA)
+    assert log_score.shape == (3, 2, 9, 11)
+    assert not torch.allclose(net(x.flip(1), SIGMA).flip(1), log_score, atol=1e-3)
+    one, two = tiny(), tiny(num_codebooks=2)
+    state = two.state_dict()  # the second codebook adds nothing, the first is the other network's
+    for name, value in one.state_dict().items():
+        if state[name].shape == value.shape:
+            state[name] = value
+        else:
+            state[name][: len(value)] = value
+            if "embed" in name:
+                state[name][len(value) :] = 0
+    two.load_state_dict(state)
+    torch.testing.assert_close(two(x, SIGMA)[:, :1], one(x[:, :1], SIGMA))

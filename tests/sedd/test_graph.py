@@ -24,12 +24,6 @@ def test_rate_is_the_derivative_of_sigma(noise):
     torch.testing.assert_close(noise.rate(t), rate)
 
 
-@noises
-def test_time_inverts_sigma(noise):
-    t = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
-    torch.testing.assert_close(noise.time(noise.sigma(t)), t)
-
-
 @pytest.mark.parametrize("make", [lambda: LogLinear(0), lambda: Geometric(2.0, 1.0)])
 def test_a_senseless_noise_is_refused(make):
     with pytest.raises(ValueError, match="got"):
@@ -106,8 +100,3 @@ def test_categorical_draws_have_the_given_frequencies():
     drawn = draw_categorical(probs, torch.Generator().manual_seed(0))
     frequency = torch.bincount(drawn, minlength=4) / len(drawn)
     torch.testing.assert_close(frequency, probs[0] / 8, atol=0.01, rtol=0)
-
-
-def test_tokens_of_another_codec_are_refused():
-    with pytest.raises(ValueError, match="expected tokens from 0 to 5, got 1 to 9"):
-        Absorb(5).check(torch.tensor([1, 9]))

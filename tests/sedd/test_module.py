@@ -12,6 +12,8 @@ from callbacks.batch_seed import BatchSeed
 from callbacks.checkpoint import StepCheckpoint
 from callbacks.ema import EMA
 from datamodules.token_data import TokenDataModule
+from foundation.errors import UserError
+from foundation.sampler import Sampler
 from sedd.ddit import DDiT
 from sedd.generation import FADE, fill, windows
 from sedd.graph import Absorb, Uniform
@@ -21,6 +23,10 @@ from sedd.samplers import Analytic
 from tests.datamodules.test_token_store import Coarse, encode
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)
+
+
+class Foreign(Sampler):
+    """A sampler of another family."""
 
 
 @pytest.fixture
@@ -151,7 +157,10 @@ def test_a_prompt_is_continued_and_a_clip_does_not_depend_on_the_others():
         (dict(prompt=torch.zeros(1, 4), keep=torch.ones(3).bool()), "must be 4 booleans"),
         (dict(prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "nothing is left"),
         (dict(seconds=1.0, init=torch.zeros(1, 4)), "can't start from init audio"),
-        (dict(seconds=1.0, sampler=DDIM()), "DDIM can't sample SEDD, which takes a sedd.samplers"),
+        (
+            dict(seconds=1.0, sampler=Foreign()),
+            "Foreign can't sample SEDD, which takes",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(options, message):
@@ -179,7 +188,7 @@ def test_three_codebooks_go_all_the_way(tmp_path):
     for i in range(4):
         noise = torch.rand(1, 8000, generator=torch.Generator().manual_seed(i))
         audio.write(tmp_path / "music" / f"{i}.wav", noise, 8000)
-    store = str(encode(tmp_path / "music", tmp_path / "store", Steps())[0].folder)
+    store = str(encode(tmp_path / "music", tmp_path / "store", codec=Steps())[0].folder)
     three = partial(module, codec=Steps())
     fit(tmp_path, store, 2, model=three())
     last = str(tmp_path / "checkpoints" / "last.ckpt")

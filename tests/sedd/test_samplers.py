@@ -85,9 +85,7 @@ def test_kept_tokens_stay_and_condition_the_rest(graph, noise, sampler):
     score_fn = true_score(graph, PAIRS, JOINT.flatten())
     if isinstance(graph, Uniform):  # a clean token among noisy ones is none the score has seen
         score_fn = true_score(graph, torch.tensor([[1, 2]]), torch.ones(1, dtype=torch.float64))
-    x = sample(
-        sampler(steps=40), score_fn, graph, noise, None, keep, prompt, generator=generator
-    )
+    x = sample(sampler(steps=40), score_fn, graph, noise, None, keep, prompt, generator=generator)
     assert (x[:, 0] == 1).all()
     if isinstance(graph, Absorb):
         frequency = torch.bincount(x[:, 1], minlength=3) / len(x)
