@@ -10,7 +10,7 @@ import argparse
 import torch
 from torch import Tensor
 
-from audio import files as audio
+from audio import files as audio_files
 from codec.jukebox import JukeboxCodec
 from codec.vqvae_codebook import perplexity
 from codec.vqvae_loss import RESOLUTIONS, magnitude, norm
@@ -63,15 +63,15 @@ def onset_correlation(output: Tensor, target: Tensor) -> float:
 
 def crops(folder: str, count: int, seconds: float) -> Tensor:
     """Take crops [B, 1, T] from the middles of as many equal parts of the folder's files."""
-    files = audio.find(folder)
+    files = audio_files.find(folder)
     taken = []
     for i in range(count):
-        info = audio.probe(files[i % len(files)])
+        info = audio_files.probe(files[i % len(files)])
         length = round(seconds * RATE)
         total = info.num_samples_at(RATE)
         part = (i // len(files) + 0.5) / (-(-count // len(files)))
         start = max(0, min(total - length, int(part * total)))
-        crop = audio.read(info.path, start, length, RATE, 1)
+        crop = audio_files.read(info.path, start, length, RATE, 1)
         if crop.shape[-1] == length and crop.square().mean() > 1e-6:
             taken.append(crop)
     return torch.stack(taken)

@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from audio import files as audio
+from audio import files as audio_files
 from codec.jukebox import JukeboxCodec
 
 
@@ -21,15 +21,15 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=20)
     parser.add_argument("--encode", type=float, default=20.0, help="seconds to encode")
     args = parser.parse_args()
-    info = audio.probe(args.file)
+    info = audio_files.probe(args.file)
     length = round(args.seconds * info.sample_rate)
     by_seeking = by_decoding = 0.0
     for i in range(args.crops):
         start = (info.num_samples - length) * i // args.crops
         begin = time.process_time()
-        crop = audio.read(args.file, start, length)
+        crop = audio_files.read(args.file, start, length)
         middle = time.process_time()
-        whole = audio.read(args.file)[:, start : start + length]
+        whole = audio_files.read(args.file)[:, start : start + length]
         by_seeking += middle - begin
         by_decoding += time.process_time() - middle
         assert torch.equal(crop, whole)
@@ -41,7 +41,7 @@ def main() -> None:
     for level in (2, 1, 0):
         codec = JukeboxCodec(level)
         seconds = min(args.encode, total) / (1 if level else 4)
-        samples = audio.read(args.file, 0, round(seconds * 44100), 44100, 1)[None]
+        samples = audio_files.read(args.file, 0, round(seconds * 44100), 44100, 1)[None]
         begin = time.process_time()
         tokens = codec.encode(samples)
         middle = time.process_time()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audio import files as audio
+from audio import files as audio_files
 from codec.wavtokenizer import SAMPLE_RATE, WavTokenizer
 from foundation.codec import mono
 from tests.goldens.format import load
@@ -53,7 +53,7 @@ def peak() -> float:
 def measure(track: str, path: str, way: str, out: Path) -> None:
     torch.set_num_threads(1)
     codec = WavTokenizer(path, 30.0 if way == "pieces" else None)
-    samples = mono(audio.read(track, sample_rate=SAMPLE_RATE)[None])
+    samples = mono(audio_files.read(track, sample_rate=SAMPLE_RATE)[None])
     seconds, before = samples.shape[-1] / SAMPLE_RATE, peak()
     print(f"{way}: {seconds:.1f} s of audio, {before:.0f} MB before", flush=True)
     start = time.perf_counter()
@@ -61,7 +61,7 @@ def measure(track: str, path: str, way: str, out: Path) -> None:
         tokens = codec.encode(samples)
     else:  # what encode does, without pieces
         frames = codec.net.encoder(samples)
-        tokens = codec.net.codebook.distances(frames).argmin(-1)
+        tokens = codec.net.codebook.distances(frames).argmin(-1)[:, None]
     encoded, memory = time.perf_counter(), peak()
     print(
         f"{way}: encode {seconds / (encoded - start):.2f} x real time, {memory:.0f} MB", flush=True

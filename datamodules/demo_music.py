@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from audio import files as audio
+from audio import files as audio_files
 from foundation.files import cache_folder
 
 VERSION = 1  # count up when the sound changes: a new version gets a new folder
@@ -251,7 +251,7 @@ def write_demo_music(
     missing = {index: path for index, path in paths.items() if not path.is_file()}
     for index, path in tqdm(missing.items(), "demo music", disable=not missing, unit="track"):
         samples = track(1000 * seed + index, seconds, sample_rate)
-        audio.write(path, torch.from_numpy(samples), sample_rate)
+        audio_files.write(path, torch.from_numpy(samples), sample_rate)
     return folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from audio import files as audio
+from audio import files as audio_files
 
 
 @pytest.fixture
@@ -22,5 +22,5 @@ def music(tmp_path) -> Path:
     """A folder of three seconds of noise, each in a file."""
     for i in range(3):
         noise = torch.rand(1, 44100, generator=torch.Generator().manual_seed(i)) - 0.5
-        audio.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
+        audio_files.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
     return tmp_path / "music"

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from audio import files as audio
+from audio import files as audio_files
 from audio.resample import resample_sinc
 
 RATE = 44100
@@ -29,33 +29,33 @@ def make(path, seconds=1.5, rate=RATE, channels=2, **options):
 def test_a_crop_is_a_slice_of_the_whole_at_every_rate(tmp_path, name):
     rate = 48000 if name.endswith("opus") else RATE
     path = make(tmp_path / name, rate=rate, **FORMATS[name])
-    whole = audio.read(path)
-    info = audio.probe(path)
+    whole = audio_files.read(path)
+    info = audio_files.probe(path)
     assert (info.sample_rate, info.channels, info.num_samples) == (rate, 2, whole.shape[1])
     for target in (None, 48000, 16000):
         expected = resample_sinc(whole, rate, target or rate)
         total = expected.shape[1]
         assert info.num_samples_at(target or rate) == total
         for start in (0, 1, 7777, total // 2, total - 1001, total - 300):
-            crop = audio.read(path, start, 1000, target)
+            crop = audio_files.read(path, start, 1000, target)
             torch.testing.assert_close(crop, expected[:, start : start + 1000], atol=1e-4, rtol=0)
 
 
 def test_channels_are_averaged_or_repeated(tmp_path):
-    stereo = audio.read(make(tmp_path / "a.wav"), 0, 100)
-    mono = audio.read(tmp_path / "a.wav", 0, 100, channels=1)
+    stereo = audio_files.read(make(tmp_path / "a.wav"), 0, 100)
+    mono = audio_files.read(tmp_path / "a.wav", 0, 100, channels=1)
     torch.testing.assert_close(mono, stereo.mean(0, keepdim=True))
     make(tmp_path / "m.wav", channels=1)
-    doubled = audio.read(tmp_path / "m.wav", 0, 100, channels=2)
+    doubled = audio_files.read(tmp_path / "m.wav", 0, 100, channels=2)
     assert doubled.shape == (2, 100) and torch.equal(doubled[0], doubled[1])
 
 
 def test_reading_outside_a_file_is_an_error_and_the_end_is_short(tmp_path):
     path = make(tmp_path / "a.wav", seconds=0.1)
-    assert audio.read(path, 4400, 100).shape == (2, 10)
+    assert audio_files.read(path, 4400, 100).shape == (2, 10)
     for start, length in ((4410, 1), (-1, 10), (0, 0)):
         with pytest.raises(ValueError, match="a.wav"):
-            audio.read(path, start, length)
+            audio_files.read(path, start, length)
 
 
 def test_broken_files_are_named(tmp_path):
@@ -66,10 +66,10 @@ def test_broken_files_are_named(tmp_path):
     nan = np.full((100, 1), np.nan, np.float32)
     soundfile.write(tmp_path / "nan.wav", nan, RATE, subtype="FLOAT")
     for name in ("text.wav", "empty.flac", "cut.flac", "nan.wav"):
-        with pytest.raises(audio.AudioError, match=name):
-            audio.check(tmp_path / name)
+        with pytest.raises(audio_files.AudioError, match=name):
+            audio_files.check(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="none.wav"):
-        audio.probe(tmp_path / "none.wav")
+        audio_files.probe(tmp_path / "none.wav")
 
 
 def test_find(tmp_path):
@@ -77,24 +77,24 @@ def test_find(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "sub" / "loop").symlink_to(tmp_path)
-    assert audio.find(tmp_path) == [tmp_path / "b.WAV", tmp_path / "sub/a.Mp3"]
-    assert audio.find(tmp_path / "b.WAV") == [tmp_path / "b.WAV"]
+    assert audio_files.find(tmp_path) == [tmp_path / "b.WAV", tmp_path / "sub/a.Mp3"]
+    assert audio_files.find(tmp_path / "b.WAV") == [tmp_path / "b.WAV"]
     with pytest.raises(ValueError, match="looked for .wav"):
-        audio.find(tmp_path / "note.txt")
+        audio_files.find(tmp_path / "note.txt")
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        audio.find(tmp_path / "nowhere")
+        audio_files.find(tmp_path / "nowhere")
 
 
 def test_write_and_read_back(tmp_path):
     samples = torch.randn(2, 500)
-    audio.write(tmp_path / "f.wav", samples, RATE, "FLOAT")
-    assert torch.equal(audio.read(tmp_path / "f.wav"), samples)
-    audio.write(tmp_path / "p.flac", samples, RATE)
-    back = audio.read(tmp_path / "p.flac")
+    audio_files.write(tmp_path / "f.wav", samples, RATE, "FLOAT")
+    assert torch.equal(audio_files.read(tmp_path / "f.wav"), samples)
+    audio_files.write(tmp_path / "p.flac", samples, RATE)
+    back = audio_files.read(tmp_path / "p.flac")
     torch.testing.assert_close(back, samples.clamp(-1, 1), atol=2**-15, rtol=0)
-    audio.write(tmp_path / "again.wav", back, RATE)
-    assert torch.equal(audio.read(tmp_path / "again.wav"), back)
+    audio_files.write(tmp_path / "again.wav", back, RATE)
+    assert torch.equal(audio_files.read(tmp_path / "again.wav"), back)
     assert len(list(tmp_path.iterdir())) == 3  # no temporary file is left
     for name, format in (("a.mp3", "PCM16"), ("a.flac", "FLOAT"), ("a.wav", "PCM24")):
         with pytest.raises(ValueError, match="can't write"):
-            audio.write(tmp_path / name, samples, RATE, format)
+            audio_files.write(tmp_path / name, samples, RATE, format)
