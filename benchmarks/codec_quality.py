@@ -1,6 +1,6 @@
 """Say what a codec keeps of music: python -m benchmarks.codec_quality FOLDER [--path FILE].
 
-For each level, over crops spread through the folder: SNR; the multi-resolution spectral distance
+For each level, over segments spread through the folder: SNR; the multi-resolution spectral distance
 (0 equal, 1 silence); the cosine of chroma frames, mean removed (chance is 0); the correlation of
 onset strength; the perplexity of the codes.
 """
@@ -19,7 +19,7 @@ RATE = 44100
 
 
 def snr(output: Tensor, target: Tensor) -> float:
-    """Signal over error in dB, of all crops [B, 1, T] together."""
+    """Signal over error in dB, of all segments [B, 1, T] together."""
     return float(10 * torch.log10(target.square().sum() / (output - target).square().sum()))
 
 
@@ -61,8 +61,8 @@ def onset_correlation(output: Tensor, target: Tensor) -> float:
     return float(torch.cosine_similarity(strength(output), strength(target), dim=-1).mean())
 
 
-def crops(folder: str, count: int, seconds: float) -> Tensor:
-    """Take crops [B, 1, T] from the middles of as many equal parts of the folder's files."""
+def segments(folder: str, count: int, seconds: float) -> Tensor:
+    """Take segments [B, 1, T] from the middles of as many equal parts of the folder's files."""
     files = audio_files.find(folder)
     taken = []
     for i in range(count):
@@ -71,9 +71,9 @@ def crops(folder: str, count: int, seconds: float) -> Tensor:
         total = info.num_samples_at(RATE)
         part = (i // len(files) + 0.5) / (-(-count // len(files)))
         start = max(0, min(total - length, int(part * total)))
-        crop = audio_files.read(info.path, start, length, RATE, 1)
-        if crop.shape[-1] == length and crop.square().mean() > 1e-6:
-            taken.append(crop)
+        segment = audio_files.read(info.path, start, length, RATE, 1)
+        if segment.shape[-1] == length and segment.square().mean() > 1e-6:
+            taken.append(segment)
     return torch.stack(taken)
 
 
@@ -85,12 +85,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=5.0)
     args = parser.parse_args()
-    target = crops(args.folder, args.count, args.seconds)
-    print(f"{len(target)} crops of {args.seconds:g} s from {args.folder}")
+    target = segments(args.folder, args.count, args.seconds)
+    print(f"{len(target)} segments of {args.seconds:g} s from {args.folder}")
     print("level  SNR dB  spectral  chroma  onset  perplexity")
     for level in args.levels:
         codec = JukeboxCodec(level, args.path)
-        tokens = torch.cat([codec.encode(crop[None]) for crop in target])
+        tokens = torch.cat([codec.encode(segment[None]) for segment in target])
         output = torch.cat([codec.decode(row[None]) for row in tokens])[..., : target.shape[-1]]
         counts = torch.bincount(tokens.flatten(), minlength=codec.codebook_size).float()
         figures = [f(output, target) for f in (snr, spectral_convergence, chroma_cosine)]

@@ -1,7 +1,7 @@
 """Reading and encoding, side by side: python -m benchmarks.data FILE.
 
-A crop read by seeking against decoding the whole file for it, and the codec's speed in multiples of
-real time, in CPU time.
+A segment read by seeking against decoding the whole file for it, and the codec's speed in multiples
+of real time, in CPU time.
 """
 
 import argparse
@@ -17,26 +17,26 @@ from codec.jukebox import JukeboxCodec
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of a crop")
-    parser.add_argument("--crops", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a segment")
+    parser.add_argument("--segments", type=int, default=20)
     parser.add_argument("--encode", type=float, default=20.0, help="seconds to encode")
     args = parser.parse_args()
     info = audio_files.probe(args.file)
     length = round(args.seconds * info.sample_rate)
     by_seeking = by_decoding = 0.0
-    for i in range(args.crops):
-        start = (info.num_samples - length) * i // args.crops
+    for i in range(args.segments):
+        start = (info.num_samples - length) * i // args.segments
         begin = time.process_time()
-        crop = audio_files.read(args.file, start, length)
+        segment = audio_files.read(args.file, start, length)
         middle = time.process_time()
         whole = audio_files.read(args.file)[:, start : start + length]
         by_seeking += middle - begin
         by_decoding += time.process_time() - middle
-        assert torch.equal(crop, whole)
+        assert torch.equal(segment, whole)
     total = info.num_samples / info.sample_rate
-    print(f"{info.path.name}: {total:.0f} s; crop of {args.seconds} s")
-    print(f"  by seeking     {1000 * by_seeking / args.crops:8.2f} ms")
-    print(f"  whole file     {1000 * by_decoding / args.crops:8.2f} ms")
+    print(f"{info.path.name}: {total:.0f} s; segment of {args.seconds} s")
+    print(f"  by seeking     {1000 * by_seeking / args.segments:8.2f} ms")
+    print(f"  whole file     {1000 * by_decoding / args.segments:8.2f} ms")
     print(f"  ratio          {by_decoding / by_seeking:8.1f}")
     for level in (2, 1, 0):
         codec = JukeboxCodec(level)

@@ -111,7 +111,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Song:
-    """What a track is made of; drawn once, then played bar by bar."""
+    """The musical settings of a track, drawn once."""
 
     root: int
     scale: tuple[int, ...]
@@ -143,7 +143,7 @@ class Song:
         )
 
     def pitch(self, degree: int) -> int:
-        """Give the MIDI pitch of a scale degree; degree 7 is the root an octave up."""
+        """Return the MIDI pitch of a scale degree; degree 7 is the root an octave up."""
         octave, step = divmod(degree, 7)
         return self.root + 12 * octave + self.scale[step]
 
@@ -243,11 +243,10 @@ def write_demo_music(
     seconds: float = 60.0,
     sample_rate: int = 44100,
 ) -> Path:
-    """Write tracks as 16 bit FLAC; those already there are kept. Return the folder."""
+    """Write tracks as 16 bit FLAC, except those that exist already, and return the folder."""
     folder = Path(folder)
     name = f"demo_{seed}_{seconds:g}s_{sample_rate}"
     paths = {index: folder / f"{name}_{index:02d}.flac" for index in range(num_tracks)}
-    # a file is written whole or not at all
     missing = {index: path for index, path in paths.items() if not path.is_file()}
     for index, path in tqdm(missing.items(), "demo music", disable=not missing, unit="track"):
         samples = track(1000 * seed + index, seconds, sample_rate)

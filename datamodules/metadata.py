@@ -82,7 +82,7 @@ class Sidecar:
 
 
 def same_keys(conds: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Give all the same keys, with "" where one is missing, so that they can be batched."""
+    """Return all with the same keys, "" where one is missing, so that they can be batched."""
     keys = dict.fromkeys(key for cond in conds for key in cond)
     return [{key: cond.get(key, "") for key in keys} for cond in conds]
 

@@ -1,4 +1,4 @@
-"""The settings that a checkpoint of fit or an export holds beside its weights."""
+"""The settings that a checkpoint of fit, or an export, holds with its weights."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def settings_of(path: str | Path) -> dict:
 
 
 def read_config(folder: Path) -> dict:
-    """Read what an exported folder holds beside its weights; UserError where it's damaged."""
+    """Read the settings of an exported folder; UserError if the file is damaged."""
     path = folder / CONFIG
     try:
         return json.loads(path.read_text())

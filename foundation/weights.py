@@ -19,8 +19,8 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import replacing
 
 SCALAR = np.float64(0).__reduce__()[0]  # the function that makes numpy's scalars
-# What published files hold beside tensors, by name: numpy scalars, paths, OpenAI's settings (a dict
-# under another name). Nothing else is made from a file.
+# Types that published files hold besides tensors, by name: numpy scalars, paths, OpenAI's settings
+# (a dict under another name). No other type is loaded from a file.
 ALLOWED = [
     (SCALAR, "numpy.core.multiarray.scalar"),
     (SCALAR, "numpy._core.multiarray.scalar"),
@@ -32,16 +32,16 @@ ALLOWED = [
 ]
 WEIGHTS = "model.safetensors"  # in an exported folder
 SCALE = ":scale"  # ends the name of what an 8 bit weight's rows are multiplied by
-WAY_OUT = (
+ADVICE = (
     "a file is read only if it holds weights and plain values; where you trust it, load it with "
     "its own software and save its state_dict alone"
 )
 
 
 def read_content(path: str | Path, in_place: bool = False) -> dict:
-    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file whole, or an exported folder's.
+    """Read a .ckpt, .pth, .bin, .pth.tar or .safetensors file, or that of an exported folder.
 
-    `in_place` leaves tensors in the file until they're used, to look at what else there is.
+    `in_place` leaves tensors in the file until they're used, to read the other content alone.
     Raises UserError for any other file and for one that would run code, MissingFileError where
     there is none.
     """
@@ -62,7 +62,7 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
         reason = reason.strip().removeprefix("WeightsUnpickler error: ").split(" was not")[0]
         raise UserError(
             f"{path} is refused: it is no checkpoint, or loading it would run code from it"
-            f"{f' ({reason})' if reason else ''}; {WAY_OUT}"
+            f"{f' ({reason})' if reason else ''}; {ADVICE}"
         ) from error
     except (RuntimeError, EOFError, SafetensorError, LookupError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or ["it ends too early"])[0].split(". ")[0]
@@ -93,7 +93,7 @@ def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
     state = content.get("state_dict", content.get("model", content))
     values = state.values() if isinstance(state, dict) else [None]
     if not state or not all(isinstance(value, Tensor) for value in values):
-        raise UserError(f"{path} holds no state_dict: {WAY_OUT}")
+        raise UserError(f"{path} holds no state_dict: {ADVICE}")
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
