@@ -1,6 +1,9 @@
 """The settings that a checkpoint of fit, or an export, holds with its weights."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 
 from foundation.errors import UserError
@@ -29,3 +32,30 @@ def read_config(folder: Path) -> dict:
         return json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} can't be read: {error}") from error
+
+
+def as_settings(value: object) -> object:
+    """Return an object as plain values, as YAML and checkpoints hold it.
+
+    Classes become their class paths, dataclasses and functools.partial of a class that and their
+    options. TypeError for other objects.
+    """
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): as_settings(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_settings(part) for part in value]
+    if isinstance(value, partial) and isinstance(value.func, type) and not value.args:
+        return {"class_path": class_path(value.func), "init_args": as_settings(value.keywords)}
+    if isinstance(value, type):
+        return {"class_path": class_path(value)}
+    if is_dataclass(value):
+        options = {part.name: getattr(value, part.name) for part in fields(value) if part.init}
+        return {"class_path": class_path(type(value)), "init_args": as_settings(options)}
+    raise TypeError(f"{type(value).__name__} has no plain form")
+
+
+def class_path(kind: type) -> str:
+    """Return the name by which YAML and the command line know a class."""
+    return f"{kind.__module__}.{kind.__qualname__}"

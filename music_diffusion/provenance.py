@@ -9,8 +9,10 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
+from foundation.settings import as_settings, class_path
 from music_diffusion.version import commit, version
 
+INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 KEY, WANDB_ID = "provenance", "wandb_id"  # in a checkpoint
 
 
@@ -43,6 +45,25 @@ class Provenance(Callback):
         if describe := getattr(trainer.datamodule, "describe", None):  # type: ignore[attr-defined]
             content["data"] = describe()
         checkpoint[KEY] = content
+        make_plain(checkpoint, pl_module)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 checkpoint[WANDB_ID] = logger.version
+
+
+def make_plain(checkpoint: dict, module: LightningModule) -> None:
+    """Turn the settings of a model that was made from objects into plain values.
+
+    Then `load` rebuilds it as it does one of the command line. Settings with a codec or a network
+    that is an object can't be: the checkpoint is of weights alone, for `load_weights`.
+    """
+    settings = checkpoint.get("hyper_parameters", {})
+    if "_class_path" in settings or not settings:
+        return
+    try:
+        plain = as_settings(dict(settings))
+        assert isinstance(plain, dict)
+        checkpoint["hyper_parameters"] = {"_class_path": class_path(type(module)), **plain}
+        checkpoint["hyper_parameters"]["_instantiator"] = INSTANTIATOR
+    except TypeError:
+        checkpoint["hyper_parameters"] = {}

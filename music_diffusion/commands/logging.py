@@ -18,10 +18,10 @@ def above_bars(stream: TextIO) -> AbstractContextManager:
     return bars.tqdm.external_write_mode(stream) if bars else nullcontext()
 
 
-class AboveBars(logging.StreamHandler):
+class AboveBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        with above_bars(self.stream):
-            super().emit(record)
+        with above_bars(sys.stderr):
+            print(self.format(record), file=sys.stderr)
 
 
 def report_events() -> None:

@@ -1,7 +1,6 @@
 """Files of generated audio: WAV, spectrogram, and the settings that make them again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from audio.spectrogram import write_spectrogram
 from foundation.audio_module import AudioModel
 from foundation.files import output_folder, write_json
 from foundation.sampler import Sampler
+from foundation.settings import as_settings
 from music_diffusion.provenance import made_now
 
 
@@ -33,19 +33,12 @@ class SampleFolder:
                 number += 1
             audio.write(path, clip, model.sample_rate)
             write_spectrogram(path.with_suffix(".png"), clip, model.sample_rate)
-            content = {"settings": absolute(settings) | {"sampler": described(sampler)}}
+            content = {
+                "settings": absolute(settings) | {"sampler": sampler and as_settings(sampler)}
+            }
             write_json(path.with_suffix(".json"), content | {"index": index, "made": made})
             files.append(path)
         return files
-
-
-def described(sampler: Sampler | None) -> dict | None:
-    """Return a sampler's class path and options, as the command line reads them."""
-    if sampler is None:
-        return None
-    kind = type(sampler)
-    options = asdict(sampler) if is_dataclass(sampler) else {}
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": options}
 
 
 def absolute(settings: Mapping) -> dict:

@@ -48,7 +48,7 @@ class RunTrainer(Trainer):
         overfit_batches: int | float = 0.0,
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         precision: Precision = "auto",
-        logger: InRun | Logger | list[InRun | Logger] | bool | None = None,
+        logger: bool | None | InRun | Logger | list[InRun | Logger] = None,
         default_root_dir: str | None = None,
         **kwargs,
     ):

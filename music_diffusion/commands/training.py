@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import ClassVar
 
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -31,6 +32,13 @@ datamodules.wav.WavDataModule."""
 
 
 class CommandLine(LightningCLI):
+    command: ClassVar[str]
+
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """Leave out the parsers of other commands, which take a second to build."""
+        return {cls.command: LightningCLI.subcommands()[cls.command]}
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="the run's folder is runs/NAME")
 
@@ -84,8 +92,9 @@ class RunConfig(SaveConfigCallback):
 def train(command: str, args: list[str]) -> CommandLine:
     """Run one of Lightning's commands; UserError for a mistake in what was asked for."""
     options = {"exit_on_error": False, "description": ABOUT}
+    kind = type("CommandLine", (CommandLine,), {"command": command})
     try:
-        return CommandLine(
+        return kind(
             LightningModule,
             LightningDataModule,
             trainer_class=RunTrainer,
@@ -97,8 +106,7 @@ def train(command: str, args: list[str]) -> CommandLine:
                 "use_distributed_sampler": False,  # ours give each process its share already
                 "callbacks": [BatchSeed(), Termination(), Provenance()],
             },
-            parser_kwargs={"exit_on_error": False}
-            | {name: dict(options) for name in LightningCLI.subcommands()},
+            parser_kwargs={"exit_on_error": False, command: options},
             args=[command, *with_configs_first(args)],
         )
     except MisconfigurationException as error:

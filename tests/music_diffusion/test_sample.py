@@ -1,0 +1,144 @@
+"""sample and export, of a model of one weight and of files of earlier versions."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import music_diffusion as md
+from audio import files as audio
+from foundation.errors import UserError
+from music_diffusion.commands import main as cli
+from tests.music_diffusion.toy import Scaled, Tone
+
+LAST = "runs/mine/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def trained(fit) -> str:
+    fit("--name", "mine", "--trainer.max_steps", "2")
+    return LAST
+
+
+def settings(path: str) -> dict:
+    return json.loads(Path(path).read_text())["settings"]
+
+
+def test_samples_have_settings_beside_them_that_make_them_again(trained, capsys):
+    options = ["--count", "3", "--batch_size", "2", "--seed", "7", "--accelerator", "cpu"]
+    sampler = ["--sampler", "Scaled", "--sampler.size", "0.3", "--seconds", "0.05"]
+    assert cli.main(["sample", "last", *options, *sampler]) == 0
+    assert "sample_0.wav, sample_1.wav, sample_2.wav" in capsys.readouterr().out
+    assert sorted(path.suffix for path in Path("samples").iterdir()) == 3 * [".json"] + 3 * [
+        ".png"
+    ] + 3 * [".wav"]
+    assert settings("samples/sample_2.json")["seed"] == 9
+    assert cli.main(["sample", "--config", "samples/sample_2.json", "--out", "again"]) == 0
+    assert Path("again/sample_0.wav").read_bytes() == Path("samples/sample_2.wav").read_bytes()
+    assert audio.probe("samples/sample_0.wav").num_samples == 400
+
+
+def test_files_are_numbered_on(trained):
+    for count in (2, 4):
+        assert cli.main(["sample", trained, "--count", "2", "--steps", "1"]) == 0
+        assert len(list(Path("samples").glob("*.wav"))) == count
+    assert settings("samples/sample_3.json")["sampler"]["init_args"]["steps"] == 1
+
+
+def test_a_prompt_is_continued_or_repaired_and_metadata_reaches_the_model(trained):
+    audio.write("prompt.wav", torch.full((1, 8000), 0.5), 8000)
+    sample = ["sample", trained, "--count", "1", "--prompt", "prompt.wav"]
+    assert cli.main([*sample, "--seconds", "0.5", "--out", "a"]) == 0
+    assert audio.probe("a/sample_0.wav").num_samples == 12000
+    assert cli.main([*sample, "--regenerate", "[0.25, 0.5]", "--out", "b"]) == 0
+    made = audio.read("b/sample_0.wav")
+    assert (made[:, 2000:4000].abs() < 0.01).all() and made.shape[-1] == 8000
+    torch.testing.assert_close(made[:, :2000], torch.full((1, 2000), 0.5), atol=1e-3, rtol=0)
+    assert (
+        cli.main(["sample", trained, "--count", "1", "--cond.folder", "x" * 50, "--out", "c"]) == 0
+    )
+    assert audio.read("c/sample_0.wav").min() >= 0.49
+
+
+MISTAKES = [
+    (["--regenerate", "[1, 2]"], "regenerate needs a prompt"),
+    (["--prompt", "p.wav", "--regenerate", "[0.5, 2]"], "0 <= start < end <= 1.00 s"),
+    (["--init_audio", "p.wav"], "Tone can't resemble a file"),
+    (["--sampler", "DDIM"], "DDIM can't sample Tone, which takes a tests.music_diffusion.toy"),
+    (["--count", "0"], "count and batch_size must be at least 1"),
+    (["--prompt", "none.wav"], "none.wav"),
+    (["--sample_rate", "1"], "is of 8000 Hz, not 1"),
+    (["--out", "p.wav"], "p.wav is a file, give a folder"),
+    (["--accelerator", "gpux"], "accelerator gpux"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), MISTAKES)
+def test_what_a_model_cant_do_is_a_line(options, message, trained, capsys):
+    audio.write("p.wav", torch.zeros(1, 8000), 8000)
+    assert cli.main(["sample", trained, *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_an_export_samples_like_its_checkpoint_and_has_a_card(trained, capsys):
+    assert cli.main(["export", trained, "--out", "small"]) == 0
+    assert sorted(path.name for path in Path("small").iterdir()) == [
+        *("README.md", "config.json", "model.safetensors"),
+    ]
+    _, head, text = Path("small/README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == "cc0-1.0" and "16 tracks" in text
+    for source, out in ((trained, "a"), ("small", "b")):
+        assert cli.main(["sample", source, "--count", "1", "--out", out]) == 0
+    assert Path("a/sample_0.wav").read_bytes() == Path("b/sample_0.wav").read_bytes()
+    assert cli.main(["export", trained, "--out", "other", "--licence", "mit"]) == 0
+    assert "license: mit" in Path("other/README.md").read_text()
+
+
+def test_python_does_what_the_command_line_does(elsewhere):
+    model = md.fit("toy.yaml", options={"trainer.max_steps": 2}, name="mine")
+    assert isinstance(model, Tone) and Path(LAST).is_file()
+    loaded = md.load("runs/mine/checkpoints/best.ckpt")
+    assert isinstance(loaded, Tone)
+    made = loaded.generate(seconds=0.1, seed=1)
+    assert made.shape == (1, 1, 800)
+    assert torch.equal(md.generate(LAST, 0.1, seed=1), made)
+    assert [path.name for path in md.sample(LAST, count=1, sampler=Scaled(steps=1))] == [
+        "sample_0.wav"
+    ]
+    with pytest.raises(UserError, match="Option 'nope' is not accepted"):
+        md.fit("toy.yaml", options={"model.nope": 1})
+    with pytest.raises(UserError, match="no checkpoint at"):
+        md.load("none.ckpt")
+    assert {"load", "encode", "decode", "fit", "generate", "make_song", "fad"} <= set(dir(md))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = md.nothing
+
+
+def test_objects_train_too(elsewhere):
+    from tests.music_diffusion.toy import Clips
+
+    options = {"max_steps": 2, "logger": False, "accelerator": "cpu", "limit_val_batches": 1}
+    model = md.fit(Tone(0.5, Scaled(steps=3)), Clips(), options=options, name="mine")
+    assert Path(LAST).is_file() and model.trainer.global_step == 2
+    loaded = md.load(LAST)
+    assert isinstance(loaded, Tone) and loaded.learning_rate == 0.5
+    assert loaded.sampler == Scaled(steps=3)
+    md.fit(Tone(0.5), Clips(), options=options | {"max_steps": 3}, ckpt_path="last")
+    assert torch.load(LAST, weights_only=True)["global_step"] == 3
+
+
+def test_a_checkpoint_imports_nothing_from_outside(trained, elsewhere, capsys):
+    content = torch.load(trained, weights_only=True)
+    for name in ("http.client.HTTPConnection", "os.system", "antigravity.fly", "own_gone.Model"):
+        content["hyper_parameters"]["_class_path"] = name
+        torch.save(content, "bad.ckpt")
+        with pytest.raises(UserError, match="from outside this project|needs the class own_gone"):
+            md.load("bad.ckpt")
+    content["hyper_parameters"] |= {"_class_path": "tests.music_diffusion.toy.Tone"}
+    content["hyper_parameters"]["sampler"] = "subprocess.getoutput"
+    torch.save(content, "bad.ckpt")
+    with pytest.raises(UserError, match="names subprocess.getoutput, from outside this project"):
+        md.load("bad.ckpt")
