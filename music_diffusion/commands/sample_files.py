@@ -33,9 +33,8 @@ class SampleFolder:
                 number += 1
             audio.write(path, clip, model.sample_rate)
             write_spectrogram(path.with_suffix(".png"), clip, model.sample_rate)
-            content = {
-                "settings": absolute(settings) | {"sampler": sampler and as_settings(sampler)}
-            }
+            used = sampler and as_settings(sampler)
+            content = {"settings": absolute(settings) | {"sampler": used}}
             write_json(path.with_suffix(".json"), content | {"index": index, "made": made})
             files.append(path)
         return files

@@ -6,7 +6,6 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from music_diffusion.checkpoints.load import load_model
 
 from audio import files as audio
 from callbacks.batch_seed import BatchSeed
@@ -19,6 +18,7 @@ from jbdiff.dance_module import Dance
 from jbdiff.dance_sampling import sine_time, sine_times
 from jbdiff.samplers import DDIM, IPLMS, sample_from
 from jbdiff.vdiffusion import alpha_sigma
+from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands import main as cli
 from sedd.samplers import Analytic
 
