@@ -23,7 +23,8 @@ class BatchSeed(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
-        number = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        total = trainer.fit_loop.epoch_loop.batch_progress.total
+        number = total.processed  # pyright: ignore[reportAttributeAccessIssue]
         seed = os.environ.get("PL_GLOBAL_SEED", 0) if self.seed is None else self.seed
         text = f"{seed} {number} {trainer.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))

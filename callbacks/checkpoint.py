@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from callbacks.trial import is_trial
 from foundation.errors import UserError
 from foundation.files import replacing
 
@@ -50,14 +51,14 @@ class RunCheckpoint(Checkpoint):
         self.folder = Path(trainer.strategy.broadcast(root), "checkpoints")
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:
+        if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
             for leftover in self.folder.glob(".*.ckpt.*"):
                 leftover.unlink(missing_ok=True)  # a run was killed while it wrote
 
     def active(self, trainer: Trainer) -> bool:
         """Say whether this is training, and not a trial of it."""
         fitting = trainer.state.fn == TrainerFn.FITTING
-        return fitting and not trainer.sanity_checking and not trainer.fast_dev_run
+        return fitting and not trainer.sanity_checking and not is_trial(trainer)
 
 
 class BestCheckpoint(RunCheckpoint):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from audio import files as audio_files
 from audio.spectrogram import write_spectrogram
+from callbacks.trial import is_trial
+from foundation.audio_module import AudioModel, Batch
 
 log = logging.getLogger(__name__)
 
@@ -72,14 +74,14 @@ class Demo(Callback):
     def on_validation_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: AudioModel,
         outputs: object,
-        batch: object,
+        batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         first = batch_idx == 0 and dataloader_idx == 0
-        if not first or trainer.sanity_checking or trainer.fast_dev_run or not self._due(trainer):
+        if not first or trainer.sanity_checking or is_trial(trainer) or not self._due(trainer):
             return
         self._last_step = trainer.global_step
         folder = run_folder(trainer) / "demos" / f"step_{trainer.global_step:08d}"
@@ -96,15 +98,15 @@ class Demo(Callback):
                     log.debug("where the demo failed", exc_info=True)
         trainer.strategy.barrier("demo")
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_predict_start(self, trainer: Trainer, pl_module: AudioModel) -> None:
         self._predictions = run_folder(trainer) / "predictions"
 
     def on_predict_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: AudioModel,
         outputs: dict[str, Tensor],
-        batch: object,
+        batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -114,7 +116,7 @@ class Demo(Callback):
         for name, audio in outputs.items():
             write_clips(folder, name, audio, pl_module.sample_rate)
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_predict_end(self, trainer: Trainer, pl_module: AudioModel) -> None:
         if trainer.is_global_zero:
             log.info("the predictions are in %s", self._predictions)
 
@@ -123,9 +125,7 @@ class Demo(Callback):
             return True
         return trainer.global_step - self._last_step >= self.every_n_steps
 
-    def _make(
-        self, trainer: Trainer, pl_module: LightningModule, batch: object, folder: Path
-    ) -> None:
+    def _make(self, trainer: Trainer, pl_module: AudioModel, batch: Batch, folder: Path) -> None:
         generator = torch.Generator(pl_module.device).manual_seed(self.seed)
         torch.manual_seed(self.seed)  # a draw that forgets the generator repeats all the same
         with torch.no_grad(), trainer.precision_plugin.forward_context():

@@ -15,6 +15,7 @@ from audio import files as audio_files
 from callbacks.demo import log_clips, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
 from callbacks.reference_clips import decoded, spread_segments, validation_files
+from callbacks.trial import is_trial
 from foundation.audio_module import AudioModel, Batch
 from foundation.errors import UserError
 from metrics.clip_scorer import ClipScorer
@@ -116,8 +117,7 @@ class FAD(Callback):
         wait = self.every_n_steps
         due = wait is None or trainer.global_step - self._last_step >= wait
         self._now = None
-        trial = trainer.fast_dev_run  # pyright: ignore[reportAttributeAccessIssue]
-        if due and not trainer.sanity_checking and not trial:
+        if due and not trainer.sanity_checking and not is_trial(trainer):
             self._last_step = trainer.global_step
             has_codec = getattr(pl_module, "codec", None) is not None
             self._now = Measurement(validation_files(trainer) if has_codec else [])

@@ -6,6 +6,7 @@ from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from callbacks.trial import is_trial
 from foundation.errors import UserError
 
 WRITTEN = ("checkpoints", "demos", "config.yaml", "fad.csv", "fad.png")  # by a run
@@ -66,7 +67,7 @@ class RunFolder(Callback):
 def local_folder(trainer: Trainer) -> Path | None:
     """Return the run's folder on this machine; None for one elsewhere, or that saves nothing."""
     root = str(trainer.default_root_dir)
-    return None if trainer.fast_dev_run or "://" in root else Path(root).absolute()
+    return None if is_trial(trainer) or "://" in root else Path(root).absolute()
 
 
 def set_aside(folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from foundation.errors import UserError
 
-OnStep = Callable[[int, int], None]  # steps done, of how many
+OnStep = Callable[[int, int], object]  # steps done, of how many
 
 
 def ignore_step(done: int, total: int) -> None:

@@ -71,6 +71,8 @@ class SelfAttention(nn.Module):
 class Resample(nn.Module):
     """Halve or double the length of x [B, C, T], each channel by itself, with a cubic kernel."""
 
+    kernel: Tensor
+
     def __init__(self, factor: int = 1):
         super().__init__()
         half = torch.tensor(CUBIC) * factor

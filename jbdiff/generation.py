@@ -77,12 +77,15 @@ def continue_audio(
     windows = -(-num_samples // model.window.length)
     before = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
     context = encode_context(model, before).expand(count, -1, -1)
-    inits = [None] * windows if init is None else encode_windows(model, init, windows)
-    inits = [None if part is None else part.expand(count, -1, -1) for part in inits]
-    noises = draw_noises(model, count, windows, seed) if model.from_noise else inits
+    inits = None
+    if init is not None:
+        inits = [part.expand(count, -1, -1) for part in encode_windows(model, init, windows)]
+    noises = inits
+    if noises is None or model.from_noise:
+        noises = draw_noises(model, count, windows, seed)
     latents = sample_windows(
-        model, context, noises, inits, strength, sampler, clip_generators(model, count, seed),
-        in_all(on_step, windows),
+        model, context, noises, inits or [None] * windows, strength, sampler,
+        clip_generators(model, count, seed), in_all(on_step, windows),
     )  # fmt: skip
     joined = JOIN // model.codec.hop
     made = model.codec.from_latents(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()

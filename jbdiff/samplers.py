@@ -193,7 +193,8 @@ class IPLMS(LatentSampler):
             clean, eps = split(x, v_fn(x, t.expand(len(x))), t)
             on_step(i + 1, len(times))
             past = [eps, *past[:3]]
-            better = sum(w * e for w, e in zip(ADAMS_BASHFORTH[len(past) - 1], past, strict=True))
+            weighted = zip(ADAMS_BASHFORTH[len(past) - 1], past, strict=True)
+            better = sum((w * e for w, e in weighted), torch.zeros_like(eps))
             alpha, sigma = alpha_sigma(t)
             if len(past) > 1:  # at the first step alpha may be 0, and the two are the same
                 clean = clean - (better - eps) * sigma / alpha

@@ -107,7 +107,7 @@ class SongMaker:
 
     def _level_pass(self, name: str, settings: LevelSettings, coarser: str | None) -> LevelPass:
         song, model = self.song, self.models[name]
-        assert isinstance(model, LevelModel)
+        assert isinstance(model, LevelModel) and model.codec is not None
         if coarser is None and self.init is None and not model.from_noise:
             log.warning(
                 "%s was trained to start from the audio of level %d, not from noise: expect "

@@ -13,7 +13,8 @@ OLD_STEPS = {"level_2": 250, "level_1": 70, "level_0": 20, "dance": 150}  # wher
 def sampler_settings(sampler: LatentSampler) -> dict:
     """Return the class path and options of a sampler, as YAML and JSON hold them."""
     kind = type(sampler)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": asdict(sampler)}
+    options = asdict(sampler)  # pyright: ignore[reportArgumentType] (samplers are dataclasses)
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": options}
 
 
 def converted(settings: dict) -> dict:

@@ -114,7 +114,9 @@ class Checkpointed(nn.Module):
     def forward(self, *args: object) -> Tensor:
         if not self.training:
             return self.module(*args)
-        return checkpoint(self.module, *args, use_reentrant=False)
+        made = checkpoint(self.module, *args, use_reentrant=False)
+        assert isinstance(made, Tensor)
+        return made
 
 
 class UNet(VelocityNet):
