@@ -33,7 +33,7 @@ class FourierFeatures(nn.Module):
 
 
 class ResConvBlock(nn.Module):
-    """Two convolutions beside a skip: [B, C, T] to [B, C', T]; the net's last one ends plainly."""
+    """Two convolutions beside a skip: [B, C, T] to [B, C', T]; the last one has no final norm."""
 
     def __init__(self, channels: int, mid: int, out: int, last: bool = False):
         super().__init__()
@@ -52,7 +52,7 @@ class ResConvBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention of all positions of x [B, C, T] to one another, without places."""
+    """Attention of all positions of x [B, C, T] to one another, without position embedding."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -130,7 +130,7 @@ class DiffusionAttnUnet1D(VelocityNet):
     ):
         super().__init__()
         channels = list(c_mults or CHANNELS)[:depth]
-        check(depth, n_attn_layers, channels)
+        check_sizes(depth, n_attn_layers, channels)
         self.multiple = 2 ** (depth - 1)
         self.min_length = 3 * self.multiple  # the coarsest resolution is reflected by 2 positions
         self.channels = io_channels
@@ -139,7 +139,7 @@ class DiffusionAttnUnet1D(VelocityNet):
         self.net = build(channels, first_attention, io_channels)
         with torch.no_grad():
             for parameter in self.net.parameters():
-                parameter *= 0.5  # the published models began so
+                parameter *= 0.5  # the published models were initialised so
 
     def forward(self, x: Tensor, t: Tensor, context: object = None) -> Tensor:
         self.check_length(x.shape[-1])
@@ -147,9 +147,9 @@ class DiffusionAttnUnet1D(VelocityNet):
         return self.net(torch.cat([x, planes], dim=1))
 
 
-def check(depth: int, n_attn_layers: int, channels: list[int]) -> None:
+def check_sizes(depth: int, n_attn_layers: int, channels: list[int]) -> None:
     if depth < 2 or len(channels) != depth:
-        raise UserError(f"c_mults must list {depth} widths, one a depth, got {channels}")
+        raise UserError(f"c_mults must list {depth} widths, one for each depth, got {channels}")
     if not 0 <= n_attn_layers < depth:
         raise UserError(f"n_attn_layers must be 0 to {depth - 1}, got {n_attn_layers}")
     deepest = channels[max(0, depth - n_attn_layers - 3) :] if n_attn_layers else []
@@ -179,11 +179,11 @@ def build(channels: list[int], first_attention: int, io_channels: int) -> nn.Seq
 
 
 def layers(
-    above: int, width: int, inner: nn.Module, deepest: bool, attention: Callable[[int], nn.Module]
+    outer: int, width: int, inner: nn.Module, deepest: bool, attention: Callable[[int], nn.Module]
 ) -> list[nn.Module]:
-    """One resolution: down, three blocks, what lies below, three blocks, up."""
-    down = [(above, width), (width, width), (width, width)]
-    up = [(width if deepest else 2 * width, width), (width, width), (width, above)]
+    """List one resolution: down, three blocks, the coarser ones, three blocks, up."""
+    down = [(outer, width), (width, width), (width, width)]
+    up = [(width if deepest else 2 * width, width), (width, width), (width, outer)]
     parts: list[nn.Module] = [Downsample()]
     for blocks in (down, up):
         for channels, out in blocks:

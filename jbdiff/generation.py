@@ -77,16 +77,18 @@ def continue_audio(
     windows = -(-num_samples // model.window.length)
     before = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
     context = encode_context(model, before).expand(count, -1, -1)
-    inits = None
-    if init is not None:
-        inits = [part.expand(count, -1, -1) for part in encode_windows(model, init, windows)]
-    noises = inits
-    if noises is None or model.from_noise:
-        noises = draw_noises(model, count, windows, seed)
+    refined = [] if init is None else encode_windows(model, init, windows, count)
+    noises = draw_noises(model, count, windows, seed) if model.from_noise else refined
     latents = sample_windows(
-        model, context, noises, inits or [None] * windows, strength, sampler,
-        clip_generators(model, count, seed), in_all(on_step, windows),
-    )  # fmt: skip
+        model,
+        context,
+        noises,
+        refined or [None] * windows,
+        strength,
+        sampler,
+        clip_generators(count, seed),
+        in_all(on_step, windows),
+    )
     joined = JOIN // model.codec.hop
     made = model.codec.from_latents(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
     first = min(joined, context.shape[-1]) * model.codec.hop
@@ -129,7 +131,7 @@ def regenerate_audio(
         model.codec.to_latents(pad(audio, padding).to(model.device)).expand(count, -1, -1).clone()
     )
     starts = window_starts(fixed, size)
-    generators = clip_generators(model, count, seed)
+    generators = clip_generators(count, seed)
     silence = encode_context(model, torch.zeros(1, 1, 0)).expand(count, -1, -1)
     advance = in_all(on_step, len(starts))
     for start in starts:
@@ -175,12 +177,12 @@ def encode_context(model: "JBDiff", audio: Tensor) -> Tensor:
     return model.codec.to_latents(pad(audio, (length - audio.shape[-1], 0)).to(model.device))
 
 
-def encode_windows(model: "JBDiff", audio: Tensor, windows: int) -> list[Tensor]:
-    """Encode audio [C, T] as latents [1, D, L] of each window, followed by silence."""
+def encode_windows(model: "JBDiff", audio: Tensor, windows: int, count: int) -> list[Tensor]:
+    """Encode audio [C, T], followed by silence, as latents [count, D, L] of each window."""
     length = windows * model.window.length
     audio = with_channels(audio, 1)[..., :length]
     latents = model.codec.to_latents(pad(audio, (0, length - audio.shape[-1])).to(model.device))
-    return list(latents.split(model.base_tokens, dim=-1))
+    return list(latents.expand(count, -1, -1).split(model.base_tokens, dim=-1))
 
 
 def draw_noises(model: "JBDiff", count: int, windows: int, seed: int) -> Iterator[Tensor]:
@@ -191,7 +193,7 @@ def draw_noises(model: "JBDiff", count: int, windows: int, seed: int) -> Iterato
         yield torch.cat(noises).to(model.device)
 
 
-def clip_generators(model: "JBDiff", count: int, seed: int) -> list[torch.Generator]:
+def clip_generators(count: int, seed: int) -> list[torch.Generator]:
     """Make a generator for each clip."""
     return [torch.Generator().manual_seed(seed + i) for i in range(count)]
 

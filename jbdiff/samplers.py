@@ -193,8 +193,9 @@ class IPLMS(LatentSampler):
             clean, eps = split(x, v_fn(x, t.expand(len(x))), t)
             on_step(i + 1, len(times))
             past = [eps, *past[:3]]
-            weighted = zip(ADAMS_BASHFORTH[len(past) - 1], past, strict=True)
-            better = sum((w * e for w, e in weighted), torch.zeros_like(eps))
+            weights = ADAMS_BASHFORTH[len(past) - 1]
+            terms = [weight * noise for weight, noise in zip(weights, past, strict=True)]
+            better = sum(terms, start=torch.zeros_like(eps))
             alpha, sigma = alpha_sigma(t)
             if len(past) > 1:  # at the first step alpha may be 0, and the two are the same
                 clean = clean - (better - eps) * sigma / alpha

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -106,8 +107,7 @@ class SongMaker:
         return passes
 
     def _level_pass(self, name: str, settings: LevelSettings, coarser: str | None) -> LevelPass:
-        song, model = self.song, self.models[name]
-        assert isinstance(model, LevelModel) and model.codec is not None
+        song, model = self.song, cast(LevelModel, self.models[name])
         if coarser is None and self.init is None and not model.from_noise:
             log.warning(
                 "%s was trained to start from the audio of level %d, not from noise: expect "
@@ -132,8 +132,7 @@ class SongMaker:
         )
 
     def _dance_pass(self, last_level: str | None) -> DancePass:
-        dance, model = self.song.dance, self.models["dance"]
-        assert isinstance(model, StereoModel)
+        dance, model = self.song.dance, cast(StereoModel, self.models["dance"])
         return DancePass(
             model,
             Sampling(dance.sampler, dance.init_strength),
@@ -207,9 +206,12 @@ class SongMaker:
         def describe() -> None:
             bar.set_description(f"{name} {min(buffer.windows + 1, step.windows)}/{step.windows}")
 
+        def advance(done: int, total: int) -> None:
+            bar.update(work)
+
         model = self.models[name].to(device)
         describe()
-        for _ in step.run(buffer, lambda *_: bar.update(work)):
+        for _ in step.run(buffer, advance):
             describe()
         model.cpu()
 

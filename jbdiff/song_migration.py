@@ -1,8 +1,9 @@
 """Settings of songs as they were before samplers were classes: `steps: 25` and `sampler: dpm`."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 
+from foundation.errors import UserError
 from jbdiff.samplers import DDIM, DPM, IPLMS, LatentSampler
 
 log = logging.getLogger(__name__)
@@ -11,10 +12,15 @@ OLD_STEPS = {"level_2": 250, "level_1": 70, "level_0": 20, "dance": 150}  # wher
 
 
 def sampler_settings(sampler: LatentSampler) -> dict:
-    """Return the class path and options of a sampler, as YAML and JSON hold them."""
+    """Return the class path and options of a sampler, as YAML and JSON hold them.
+
+    Raises:
+        UserError: for one that isn't a dataclass
+    """
     kind = type(sampler)
-    options = asdict(sampler)  # pyright: ignore[reportArgumentType] (samplers are dataclasses)
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": options}
+    if not is_dataclass(sampler):
+        raise UserError(f"{kind.__name__} must be a dataclass: its fields are a sampler's options")
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": asdict(sampler)}
 
 
 def converted(settings: dict) -> dict:

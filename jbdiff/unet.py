@@ -114,9 +114,9 @@ class Checkpointed(nn.Module):
     def forward(self, *args: object) -> Tensor:
         if not self.training:
             return self.module(*args)
-        made = checkpoint(self.module, *args, use_reentrant=False)
-        assert isinstance(made, Tensor)
-        return made
+        result = checkpoint(self.module, *args, use_reentrant=False)
+        assert isinstance(result, Tensor)
+        return result
 
 
 class UNet(VelocityNet):
@@ -126,8 +126,8 @@ class UNet(VelocityNet):
         context_length: M, the latents of the context
         dropout: in each ResNet block
         in_channels: D, the channels of the latents
-        channels: one entry a depth, as in all lists
-        factors: how much shorter a depth is than the one above
+        channels: an entry for each depth, as in all lists
+        factors: how much shorter a depth is than the previous one
         items: ResNet blocks before, and again after, the deeper ones
         attentions: 1 where a depth has self-attention
         cross_attentions: 1 where a depth attends to the context
@@ -136,9 +136,9 @@ class UNet(VelocityNet):
         context_features: E, the channels of the context
         modulation_features: channels of the time's embedding
         resnet_groups: groups of each norm
-        dilation_factor: the n-th ResNet block of a depth is dilated by its n-th power, counted anew
-            on the way up
-        checkpoint_activations: recompute the ResNet blocks on the way back, to save memory
+        dilation_factor: the n-th ResNet block of a depth is dilated by its n-th power, counted from
+            0 again in the decoder
+        checkpoint_activations: recompute the ResNet blocks in the backward pass, to save memory
     """
 
     def __init__(
