@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from foundation.errors import UserError
 
 try:
-    from flash_attn import flash_attn_func
+    from flash_attn import flash_attn_func  # pyright: ignore[reportMissingImports]
 except ImportError:  # optional, CUDA only
     flash_attn_func = None
 
@@ -57,13 +57,13 @@ def check_attention(attention: str) -> None:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, attention: str = "auto") -> Tensor:
     """Attend from every position to all: q, k, v and the result are [B, L, H, D]."""
-    fits = flash_attn_func is not None and q.is_cuda and q.dtype in (torch.float16, torch.bfloat16)
-    if attention == "flash" and not fits:
+    flash = flash_attn_func if q.is_cuda and q.dtype in (torch.float16, torch.bfloat16) else None
+    if attention == "flash" and flash is None:
         raise UserError(
             f"attention 'flash' needs float16 or bfloat16 tensors on a CUDA device, got {q.dtype} "
             f"on {q.device}; train with precision bf16-mixed or use attention 'auto'"
         )
-    if fits and attention != "sdpa":
-        return flash_attn_func(q, k, v)
+    if flash is not None and attention != "sdpa":
+        return flash(q, k, v)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # [B, H, L, D]
     return scaled_dot_product_attention(q, k, v).transpose(1, 2)

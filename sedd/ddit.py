@@ -48,7 +48,7 @@ class SigmaEmbedding(nn.Module):
         exponents = torch.arange(half, dtype=torch.float32, device=sigma.device) / half
         angles = torch.outer(sigma.float(), 10000.0**-exponents)  # [B, half]
         sinusoids = torch.cat([angles.cos(), angles.sin()], -1)
-        return self.mlp(sinusoids.to(self.mlp[0].weight.dtype))
+        return self.mlp(sinusoids.to(next(self.mlp.parameters()).dtype))
 
 
 class Block(nn.Module):

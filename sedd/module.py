@@ -46,6 +46,7 @@ class SEDD(AudioModel):
     """
 
     sampler_type = TokenSampler
+    token_window: TokenWindow
 
     def __init__(
         self,
@@ -84,6 +85,11 @@ class SEDD(AudioModel):
         )
         self.val_baseline = NGramBaseline(codec.codebook_size)
 
+    @property
+    def codec(self) -> Codec:
+        assert self.frozen is not None and isinstance(self.frozen.module, Codec)
+        return self.frozen.module
+
     def load_weights(self, path: str) -> None:
         load_weights(self.net, path)
 
@@ -95,7 +101,7 @@ class SEDD(AudioModel):
         self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """Bound the negative log-likelihood of each example [B], in nats per token."""
-        eps = self.hparams.sampling_eps
+        eps = self.hparams["sampling_eps"]
         net = partial(self.net, cond=batch.get("cond"))
         return self.objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
 
@@ -138,6 +144,7 @@ class SEDD(AudioModel):
         if init is not None:
             raise UserError("SEDD can't start from init audio: give it as a prompt to continue it")
         self.check_sampler(sampler)
+        assert sampler is None or isinstance(sampler, TokenSampler)
         made = plan(self.codec, self.device, seconds, prompt, keep)
         seeds = range(seed, seed + count)
         generators = [torch.Generator(self.device).manual_seed(number) for number in seeds]
@@ -152,7 +159,7 @@ class SEDD(AudioModel):
         tokens: Tensor,
         keep: Tensor,
         generators: Generators,
-        sampler: Sampler | None = None,
+        sampler: TokenSampler | None = None,
         cond: Cond | None = None,
         on_step: OnStep = ignore_step,
     ) -> Tensor:
@@ -175,7 +182,7 @@ class SEDD(AudioModel):
     ) -> dict[str, Tensor]:
         """Sample audio, at most `demo_windows` windows long, and decode real segments."""
         real = self.tokens(batch)[:num_demos]
-        longest = self.hparams.demo_windows * self.token_window.length
+        longest = self.hparams["demo_windows"] * self.token_window.length
         length = max(1, min(num_samples // self.codec.hop, longest))
         empty = real.new_zeros(num_demos, real.shape[1], length)
         sampled = self.sample_tokens(empty, torch.zeros_like(empty, dtype=torch.bool), generator)
@@ -187,9 +194,9 @@ class SEDD(AudioModel):
     def configure_optimizers(self) -> dict:
         hparams = self.hparams
         optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=hparams.learning_rate, weight_decay=hparams.weight_decay
+            self.net.parameters(), lr=hparams["learning_rate"], weight_decay=hparams["weight_decay"]
         )
         warmup = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min(1.0, (step + 1) / max(1, hparams.warmup_steps))
+            optimizer, lambda step: min(1.0, (step + 1) / max(1, hparams["warmup_steps"]))
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
