@@ -9,6 +9,7 @@ install: $(VENV)/installed
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip uninstall --yes --quiet data-science-types  # old stubs, in place of numpy's types
 	touch $@
 
 quickstart: install
