@@ -31,6 +31,8 @@ def usage_errors(command: str) -> Iterator[None]:
 
 def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
+    if isinstance(error, ValueError) and isinstance(error.__cause__, UserError):
+        error = error.__cause__  # the parser wraps what a class raised when it was made
     if isinstance(error, UserError):
         return str(error), 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
