@@ -24,6 +24,8 @@ from sedd.samplers import Analytic, TokenSampler
 from sedd.score_net import ScoreNet
 from sedd.weights import load_weights
 
+DEFAULT_SECONDS = 10.0  # of new audio, where `generate` isn't told
+
 
 class SEDD(AudioModel):
     """Score-entropy discrete diffusion over windows of `length` tokens of each codebook.
@@ -145,6 +147,8 @@ class SEDD(AudioModel):
             raise UserError("SEDD can't start from init audio: give it as a prompt to continue it")
         self.check_sampler(sampler)
         assert sampler is None or isinstance(sampler, TokenSampler)
+        if seconds is None and keep is None:
+            seconds = DEFAULT_SECONDS
         made = plan(self.codec, self.device, seconds, prompt, keep)
         seeds = range(seed, seed + count)
         generators = [torch.Generator(self.device).manual_seed(number) for number in seeds]

@@ -150,7 +150,6 @@ def test_a_prompt_is_continued_and_a_clip_does_not_depend_on_the_others():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(), "give seconds"),
         (dict(seconds=-1.0), "seconds must be positive, got -1.0"),
         (dict(keep=torch.ones(4).bool()), "keep needs a prompt"),
         (dict(seconds=1.0, prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "not both"),
