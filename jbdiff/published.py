@@ -12,6 +12,7 @@ from jbdiff.checkpoints import dance_state
 from jbdiff.dance import CHANNELS, DiffusionAttnUnet1D
 from jbdiff.dance_module import Dance
 from jbdiff.module import JBDiff
+from jbdiff.song_files import existing_file
 from jbdiff.song_settings import Song
 
 SAMPLE_RATE = 44100  # of the Dance Diffusion that is published with Jukebox Diffusion
@@ -48,9 +49,12 @@ def published_models(song: Song) -> dict[str, AudioModel]:
     """Build the models of those of a song's checkpoints that are published files, by name.
 
     Raises:
+        MissingFileError: for a checkpoint or music file that isn't there
         UserError: for a file that can't be read as a model, and for a `codec_path` that no level
             uses, because the others name their codec themselves
     """
+    for name, file in song.files.items():
+        existing_file(name, file)
     models: dict[str, AudioModel] = {}
     for name, checkpoint in song.checkpoints.items():
         path = Path(checkpoint).expanduser()

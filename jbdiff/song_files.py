@@ -113,7 +113,7 @@ def settings(song: Song) -> dict:
     del made["out"], made["dry_run"]
     for name in ("level_2", "level_1", "level_0", "dance"):
         made[name]["sampler"] = sampler_settings(getattr(song, name).sampler)
-    hashes = {name: sha256(name, path) for name, path in song.files.items()}
+    hashes = {name: sha256(existing_file(name, path)) for name, path in song.files.items()}
     for name, wanted in (song.sha256 or {}).items():
         if name in hashes and hashes[name] != wanted:
             raise UserError(
@@ -129,14 +129,19 @@ def settings(song: Song) -> dict:
     return made | {"sha256": hashes}
 
 
-def sha256(name: str, path: str) -> str:
-    """Hash a file, or an export's weights; MissingFileError names what it was for."""
+def existing_file(name: str, path: str) -> Path:
+    """Return a file, or an export's weights; MissingFileError names what it is for."""
     file = Path(path).expanduser()
     if file.is_dir() and not (file / WEIGHTS).is_file():
         raise MissingFileError(f"{name}: {path} is a folder, and not one that export wrote")
     file = file / WEIGHTS if file.is_dir() else file
     if not file.is_file():
         raise MissingFileError(f"{name}: no such file: {path}")
+    return file
+
+
+def sha256(file: Path) -> str:
+    """Hash a file."""
     digest = hashlib.sha256()
     with open(file, "rb") as content:
         while block := content.read(2**20):

@@ -7,6 +7,7 @@ normalised once for many calls.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from a_unet.apex import DownsampleItem, ModulationItem, SkipModulate, UpsampleItem, XBlock, XUNet
@@ -21,6 +22,7 @@ from jbdiff.velocity_net import VelocityNet
 
 Contexts = list[Tensor]  # as each cross-attention normalises it, [B, M, E]
 WIDE = 1536  # the longest context of the published models
+Make = Callable[..., nn.Module]  # makes a part of the network, as a-unet calls it
 
 
 class ResnetItem(nn.Module):
@@ -119,6 +121,47 @@ class Checkpointed(nn.Module):
         return result
 
 
+@dataclass
+class Parts:
+    """Makes the blocks of the network; `crossings` lists the cross-attentions in their order."""
+
+    heads: int
+    head_features: int
+    context_features: int
+    groups: int
+    dilation_factor: int
+    dropout: float
+    recompute: bool
+    crossings: list[CrossAttention] = field(default_factory=list)
+
+    def block(self, channels: int, factor: int, items: int, attention: int, crossing: int) -> Make:
+        """Make one depth: `items` ResNet blocks, each with its modulation and attentions."""
+        parts: list[Make] = []
+        for number in range(items):
+            parts += [self.resnet(number), ModulationItem]
+            parts += [self.self_attention] * attention
+            parts += [self.cross_attention] * crossing
+        return XBlock(channels=channels, factor=factor, items=parts)
+
+    def resnet(self, number: int) -> Make:
+        def make(channels: int, **_: object) -> nn.Module:
+            dilation = self.dilation_factor**number
+            item = ResnetItem(channels, self.groups, dilation, self.dropout)
+            return Checkpointed(item) if self.recompute else item
+
+        return make
+
+    def self_attention(self, channels: int, **_: object) -> nn.Module:
+        return Packed(SelfAttention(Attention(channels, self.heads, self.head_features)))
+
+    def cross_attention(self, channels: int, **_: object) -> nn.Module:
+        attention = ContextAttention(
+            channels, self.heads, self.head_features, self.context_features
+        )
+        self.crossings.append(CrossAttention(attention, len(self.crossings)))
+        return Packed(self.crossings[-1])
+
+
 class UNet(VelocityNet):
     """Velocity [B, D, L] of noised latents x [B, D, L] at times t [B], given a context [B, E, M].
 
@@ -163,53 +206,29 @@ class UNet(VelocityNet):
         lists = (factors, items, attentions, cross_attentions)
         if any(len(part) != len(channels) for part in lists):
             raise UserError(
-                f"channels, factors, items, attentions and cross_attentions must have one entry "
-                f"a depth, got {[len(channels), *map(len, lists)]}"
+                f"channels, factors, items, attentions and cross_attentions must have an entry "
+                f"for each depth, got {[len(channels), *map(len, lists)]}"
             )
         self.channels, self.multiple = in_channels, math.prod(factors)
         self.context_length = context_length
         self.time = NumberEmbedder(features=modulation_features)
         self.mlp = nn.Sequential(nn.Linear(modulation_features, modulation_features), nn.GELU())
         self.null = nn.Embedding(context_length, context_features)
-        crossings: list[CrossAttention] = []  # in the order in which they are built
-
-        def resnet(number: int) -> Callable[..., nn.Module]:
-            def build(channels: int, **_: object) -> nn.Module:
-                item = ResnetItem(channels, resnet_groups, dilation_factor**number, dropout)
-                return Checkpointed(item) if checkpoint_activations else item
-
-            return build
-
-        def self_attention(channels: int, **_: object) -> nn.Module:
-            attention = Attention(channels, attention_heads, attention_features)
-            return Packed(SelfAttention(attention))
-
-        def cross_attention(channels: int, **_: object) -> nn.Module:
-            attention = ContextAttention(
-                channels, attention_heads, attention_features, context_features
-            )
-            item = CrossAttention(attention, len(crossings))
-            crossings.append(item)
-            return Packed(item)
-
-        def block(depth: int) -> Callable[..., nn.Module]:
-            parts: list[Callable[..., nn.Module]] = []
-            for number in range(items[depth]):
-                parts += [resnet(number), ModulationItem]
-                parts += [self_attention] * attentions[depth]
-                parts += [cross_attention] * cross_attentions[depth]
-            return XBlock(channels=channels[depth], factor=factors[depth], items=parts)
-
+        parts = Parts(
+            attention_heads, attention_features, context_features, resnet_groups,
+            dilation_factor, dropout, checkpoint_activations,
+        )  # fmt: skip
         self.net = XUNet(
             in_channels,
-            [block(depth) for depth in range(len(channels))],
+            [parts.block(*sizes) for sizes in zip(channels, *lists, strict=True)],
             dim=1,
             skip_t=SkipModulate,
             downsample_t=DownsampleItem,
             upsample_t=UpsampleItem,
             modulation_features=modulation_features,
         )
-        self._crossings = tuple(crossings)  # a tuple is not registered: their place is in the net
+        # a tuple is not registered: the modules belong to the net
+        self._crossings = tuple(parts.crossings)
 
     def prepare(self, context: Tensor) -> Contexts:
         """Normalise the context [B, E, M] for each cross-attention."""

@@ -32,6 +32,7 @@ DANCE = ["--config", "configs/dance.yaml", "--model.net.depth=3", "--model.net.n
 DANCE += ["--model.net.c_mults=[8,8,8]", "--model.length=4096", "--model.learning_rate=0"]
 SEDD = ["--config", "configs/sedd_absorb.yaml", "--model.net.hidden_size=16"]
 SEDD += ["--model.net.num_blocks=1", "--model.net.num_heads=2", "--model.length=32"]
+PANN_16K = ["--embedding=PANN", "--embedding.sample_rate=16000"]
 PUBLISHED = (("time.", "blocks.0."), ("mlp.", "blocks.1.blocks.0."), ("net.", "blocks.2.blocks.1."))
 
 
@@ -121,11 +122,12 @@ class Format:
             }
             self.content = state if kind == "vggish" else {"model": state, "iteration": 1}
             self.command = ["fad", str(place / "music"), str(place / "music"), "--device=cpu"]
-            self.command += [f"--embedding={kind}", f"--path={self.path}"]
+            self.command += ["--embedding=VGGish"] if kind == "vggish" else PANN_16K
+            self.command += [f"--embedding.path={self.path}"]
             self.name, self.ours = next(n for n in state if n.endswith("bias")), None
         elif kind == "vqvae":
             self.content = {"model": other_codec(), "step": 5}
-            self.command = [*encode, f"--codec_path={self.path}"]
+            self.command = [*encode, "--codec=JukeboxCodec", f"--codec.path={self.path}"]
             self.name, self.ours = "bottleneck.level_blocks.2.k", None
         else:
             self.content = lightning(wavtokenizer.Network(320).state_dict())
@@ -210,7 +212,7 @@ def test_a_song_is_made_with_a_published_level(place, capsys):
     path = place / "level.ckpt"
     torch.save(lightning(level_layout(constant(lambda: UNet(1536)), read_state(EMBEDDED))), path)
     song = ["sample", "jbdiff", "--levels=2", f"--level_2.checkpoint={path}", "--seconds=4"]
-    song += ["--level_2.steps=1", "--level_2.guidance=1", "--token_multiplier=1"]
+    song += ["--level_2.sampler.steps=1", "--level_2.guidance=1", "--token_multiplier=1"]
     song += ["--accelerator=cpu", f"--out={place / 'song'}"]
     assert cli.main(song) == 0, capsys.readouterr().err
     assert audio.probe(place / "song" / "song.wav").num_samples == 4 * 44100
@@ -225,7 +227,10 @@ def test_dance_samples_from_a_published_file(place, capsys):
     sample = ["sample", "dance", str(path), "--count=1", "--steps=1", "--seconds=0.5"]
     sample += ["--accelerator=cpu", f"--out={place / 'out'}"]
     assert cli.main(sample) == 2
-    assert "give --sample_rate, 48000" in capsys.readouterr().err
+    assert (
+        "with --sample_rate, a published file of Dance Diffusion (48000 for"
+        in capsys.readouterr().err
+    )
     assert cli.main([*sample, "--sample_rate=48000"]) == 0, capsys.readouterr().err
     made = audio.probe(place / "out" / "sample_0.wav")
     assert (made.sample_rate, made.num_samples, made.channels) == (48000, 24000, 2)

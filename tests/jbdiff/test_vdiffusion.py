@@ -226,5 +226,5 @@ def test_wrong_sizes_are_named():
         velocity(net, normal(1, 8, 7), torch.ones(1), normal(1, 8, 6))
     with pytest.raises(UserError, match="at most 12 positions, got 13"):
         net.null_context(normal(1, 8, 13))
-    with pytest.raises(UserError, match="one entry a depth"):
+    with pytest.raises(UserError, match="an entry for each depth"):
         small_net(items=(1,))
