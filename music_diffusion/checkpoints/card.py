@@ -16,7 +16,7 @@ def model_card(config: Mapping, state: Mapping[str, Tensor], bits: int) -> str:
     name = settings.get("_class_path", "a model").rsplit(".", 1)[-1]
     head = {
         "library_name": "music-diffusion",
-        "pipeline_tag": "text-to-audio" if "cond" in settings else "audio-to-audio",
+        "pipeline_tag": "audio-to-audio",
         "tags": ["music", "audio", "diffusion", "pytorch-lightning", name.lower()],
     }
     if licence := config.get("licence") or data.get("licence"):

@@ -31,11 +31,13 @@ def report_events() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
-    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
     dull = ("Tip:", "`weights_only` was not set")
-    rank_zero.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
+    for part in ("pytorch", "fabric"):
+        logger = logging.getLogger(f"lightning.{part}.utilities.rank_zero")
+        logger.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
     for message in (
         ".*LeafSpec",
+        "Attribute 'codec' is an instance of `nn.Module`",  # checkpoints hold its settings
         r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
     ):
         warnings.filterwarnings("ignore", message=message)
