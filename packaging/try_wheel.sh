@@ -11,7 +11,7 @@ export OMP_NUM_THREADS=1 XDG_CACHE_HOME="$work/cache" WANDB_MODE=disabled
 git -C "$root" archive --format=tar HEAD | (mkdir "$work/source" && tar x -C "$work/source")
 cd "$work"
 git -C "$root" describe --always --abbrev=12 > source/music_diffusion/commit.txt
-"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist source
+"$python" -m pip wheel --quiet --no-deps --wheel-dir dist ./source
 "$python" -m venv --without-pip env
 site=$(env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$site/dependencies.pth"

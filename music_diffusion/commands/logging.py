@@ -32,8 +32,8 @@ def report_events() -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
     dull = ("Tip:", "`weights_only` was not set")
-    for part in ("pytorch", "fabric"):
-        logger = logging.getLogger(f"lightning.{part}.utilities.rank_zero")
+    for part in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logger = logging.getLogger(f"lightning.pytorch.{part}")
         logger.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
     for message in (
         ".*LeafSpec",
