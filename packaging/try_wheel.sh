@@ -19,12 +19,18 @@ site=$(env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))
 
 mkdir elsewhere && cd elsewhere
 md=../env/bin/music-diffusion
+../env/bin/python - <<'PYTHON'
+import numpy as np, soundfile
+
+for name in ("a", "b", "c"):
+    soundfile.write(f"{name}.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 3 * 44100), 44100)
+PYTHON
 $md --version
-$md fit --config sedd_absorb --config tiny --config quickstart --name tiny \
+$md fit --config sedd_absorb --config tiny --config quickstart --name tiny --data.audio . \
   --model.length 64 --model.net.hidden_size 16 --model.net.num_blocks 1 --model.net.num_heads 2 \
   --trainer.max_steps 4 --trainer.val_check_interval 2 --data.batch_size 2 \
   --model.sampler.steps 2 --trainer.limit_val_batches 1 --trainer.accelerator cpu
-$md sample last --seconds 0.5 --count 1 --steps 2 --accelerator cpu
+$md sample last --seconds 3 --count 1 --steps 2 --accelerator cpu
 $md encode samples --out store --accelerator cpu
 $md fad samples samples --embedding logmel --device cpu
 ../env/bin/python - <<'PYTHON'
