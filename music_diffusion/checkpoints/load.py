@@ -19,6 +19,7 @@ from foundation.settings import CONFIG, read_config
 from foundation.weights import mismatch, read_content, read_state
 from jbdiff.published import published_dance
 from music_diffusion.checkpoints.legacy import upgrade_settings
+from music_diffusion.commands.runs import find_checkpoint
 
 OURS = ("codec", "sedd", "jbdiff", "foundation", "audio", "datamodules", "callbacks", "metrics")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -30,8 +31,8 @@ def load_model(
     """Load a model for sampling, on the accelerator's first device and in evaluation mode.
 
     Args:
-        path: a checkpoint of fit, whose averaged weights are used, a folder that export wrote, or
-            a published file of Dance Diffusion
+        path: a checkpoint of fit, whose averaged weights are used, `last` or `best` of the newest
+            run, a folder that export wrote, or a published file of Dance Diffusion
         accelerator: auto, cpu, gpu or another of Lightning's
         sample_rate: of a published file, which doesn't hold it, in Hz
 
@@ -39,7 +40,7 @@ def load_model(
         UserError: for a file that isn't a model, doesn't fit its settings or its codec, or names a
             class that is neither this project's, nor imported, nor in the current folder
     """
-    path = Path(path).expanduser()
+    path = Path(find_checkpoint(str(path))).expanduser()
     device = device_of(accelerator)
     content = read_model(path)
     if "_class_path" not in content.get("hyper_parameters", {}):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foundation.errors import UserError
+from music_diffusion.checkpoints.legacy import HINTS
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
 FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
@@ -56,7 +57,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
 
 def clear(message: str) -> str:
     """Cut a parser's tree of failed attempts down to the reasons."""
-    if "class_path 'lightning.LightningModule'" in message or '"model" is required' in message:
+    if re.search(r"class_path 'lightning.LightningModule'|required: .*\w\.model\b", message):
         return (
             "no config says what the model is: give --config sedd_absorb or another; an overlay, "
             "such as tiny, goes after it: --config sedd_absorb --config tiny"
@@ -75,7 +76,10 @@ def clear(message: str) -> str:
 
 
 def where_looked(reason: str) -> str:
-    """Add where classes are looked for to the message of one that isn't found."""
+    """Add today's name to the message of an old option, and where was looked to that of a class."""
+    for name, now in HINTS.items():
+        if re.search(rf"[\W_]{name}\W|: {name}$", f" {reason} ") and now not in reason:
+            return f"{reason} ({name} is {now} now)"
     if not re.search(
         r"No module named|ModuleNotFound|Unexpected import|not.*import|Import", reason
     ):

@@ -101,7 +101,7 @@ def test_a_file_is_fetched_and_verified(offer, way, capsys):
 @pytest.mark.parametrize(
     "fault, message",
     [
-        ("truncated", "it ended after 1500000 of 3072004 bytes; run again to go on"),
+        ("truncated", "it ended after 1500000 of 3072004 bytes; run again to resume"),
         ("wrong", "has SHA-256"),
         ("html", "sent a web page"),
         ("disguised", "is a web page"),
@@ -121,7 +121,7 @@ def test_a_fault_leaves_nothing_that_looks_finished(offer, fault, message, known
     assert status == 0 and path.read_bytes() == DATA
 
 
-def test_an_interrupted_download_goes_on(offer, server, monkeypatch, capsys):
+def test_an_interrupted_download_is_resumed(offer, server, monkeypatch, capsys):
     receive = download_ckpts.receive
 
     def stopped(answer, part, have, total):
@@ -131,7 +131,7 @@ def test_an_interrupted_download_goes_on(offer, server, monkeypatch, capsys):
     monkeypatch.setattr(download_ckpts, "receive", stopped)
     status, path = offer("good")
     assert status == 130 and not path.exists() and part_of(path).stat().st_size == 1_000_000
-    assert "run again to go on" in capsys.readouterr().err
+    assert "run again to resume" in capsys.readouterr().err
     main(["--out", str(path.parent)])
     assert "not here, 1.0 MB begun" in capsys.readouterr().out
     monkeypatch.setattr(download_ckpts, "receive", receive)
