@@ -19,6 +19,7 @@ from foundation.settings import CONFIG, read_config
 from foundation.weights import mismatch, read_content, read_state
 from jbdiff.published import published_dance
 from music_diffusion.checkpoints.legacy import upgrade_settings
+from music_diffusion.commands.error_lines import user_error
 from music_diffusion.commands.runs import find_checkpoint
 
 OURS = ("codec", "sedd", "jbdiff", "foundation", "audio", "datamodules", "callbacks", "metrics")
@@ -88,7 +89,8 @@ def rebuild(content: dict, source: str | Path) -> LightningModule:
     except UserError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{source} doesn't fit the settings it holds: {error}") from error
+        reason = user_error(error) or error
+        raise UserError(f"{source} doesn't fit the settings it holds: {reason}") from error
     model.on_load_checkpoint(content)
     if problem := mismatch(model.state_dict(), content["state_dict"]):
         raise UserError(f"{source} doesn't fit the settings it holds: {problem}")

@@ -30,12 +30,18 @@ def usage_errors(command: str) -> Iterator[None]:
         raise UserError(f"{reason}\n(cli.py {command} {options} lists the options)") from error
 
 
+def user_error(error: Exception) -> UserError | None:
+    """Return a user's mistake, also one that the parser wraps where a class raised it."""
+    for found in (error, error.__cause__):
+        if isinstance(found, UserError):
+            return found
+    return None
+
+
 def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
-    if isinstance(error, ValueError) and isinstance(error.__cause__, UserError):
-        error = error.__cause__  # the parser wraps what a class raised when it was made
-    if isinstance(error, UserError):
-        return str(error), 2
+    if mistake := user_error(error):
+        return str(mistake), 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
     if isinstance(error, OSError) and error.filename and error.errno in FILE_ERRORS:

@@ -16,7 +16,7 @@ from callbacks.termination import Termination
 from foundation.errors import MissingFileError, UserError
 from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
-from music_diffusion.commands.error_lines import usage_errors
+from music_diffusion.commands.error_lines import usage_errors, user_error
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
 from music_diffusion.commands.wandb_settings import settle_wandb
@@ -111,6 +111,8 @@ def train(command: str, args: list[str]) -> CommandLine:
         )
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except ValueError as error:
+        raise user_error(error) or error from None
 
 
 def check_resumable(path: str, model: Namespace) -> dict:
