@@ -43,7 +43,7 @@ from jbdiff.velocity_net import drop_context, velocity
 GUIDANCE = 3.66
 DROP = 0.1
 SAME, LIBRARY = "packages' blocks, same network", "packages' UNetV0"
-Sizes = dict[str, tuple[int, ...] | int]
+Sizes = dict  # UNet's options by name
 
 
 def published_sizes() -> Sizes:
@@ -95,7 +95,7 @@ def same_network(sizes: Sizes) -> nn.Module:
         )
     ]
     guiding = ClassifierFreeGuidancePlugin(XUNet, sizes["context_length"])
-    return TimeConditioningPlugin(guiding)(
+    return TimeConditioningPlugin(guiding)(  # pyright: ignore[reportArgumentType] (a function)
         dim=1,
         in_channels=sizes["in_channels"],
         blocks=blocks,
@@ -182,18 +182,20 @@ def give_weights(ours: UNet, theirs: nn.Module) -> None:
 def networks(sizes: Sizes, repeats: int) -> None:
     """Print the costs of a training step and of a guided call, ours first."""
     nets = {name: build(name, sizes) for name in ("ours", SAME, LIBRARY)}
-    give_weights(nets["ours"], nets[SAME])
+    own = nets["ours"]
+    assert isinstance(own, UNet)
+    give_weights(own, nets[SAME])
     for name, net in nets.items():
         weights = sum(parameter.numel() for parameter in net.parameters())
         print(f"{'U-Net, weights':20s} {name:36s} {weights / 1e6:8.2f} million", flush=True)
     given = inputs(sizes)
     ours, theirs = (guided_call(nets[name].eval(), *given) for name in ("ours", SAME))
     print(f"{'U-Net, difference':20s} {SAME:36s} {(ours - theirs).norm() / ours.norm():.1e}")
-    once = torch.no_grad()(guided(nets["ours"], given[-1].transpose(1, 2), GUIDANCE))
+    once = torch.no_grad()(guided(own, given[-1].transpose(1, 2), GUIDANCE))
     calls = {
         "ours, context prepared before": lambda: once(*given[:2]),
         "ours, context prepared as well": lambda: guided_call(nets["ours"], *given),
-        "ours, in two calls": lambda: two_calls(nets["ours"], *given),
+        "ours, in two calls": lambda: two_calls(own, *given),
         SAME: lambda: guided_call(nets[SAME], *given),
         LIBRARY: lambda: guided_call(nets[LIBRARY], *given),
     }

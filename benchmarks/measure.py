@@ -4,7 +4,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -14,7 +14,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def compare(
-    title: str, runs: dict[str, Callable[[], object]], repeats: int = 3
+    title: str, runs: Mapping[str, Callable[[], object]], repeats: int = 3
 ) -> dict[str, float]:
     """Run each once, then all in turn `repeats` times; print median CPU seconds and ratios."""
     for run in runs.values():
@@ -27,7 +27,7 @@ def compare(
     return medians
 
 
-def compare_memory(title: str, runs: dict[str, Callable[[], object]]) -> None:
+def compare_memory(title: str, runs: Mapping[str, Callable[[], object]]) -> None:
     """Print by how much each run lifts the peak of a process's resident memory, in MiB.
 
     The runs must be picklable. They build their models too, so the weights are in the figure.

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 SKIPPED = ("tests", "benchmarks", ".venv", "build", "examples")
 PUBLIC_UNDERSCORES = {"_replace", "_asdict", "_fields"}
 CONCEPTS = {  # a function of the concept written by hand, by what only such code contains
@@ -27,7 +28,7 @@ def main(folder: str = ".") -> None:
         (path, node)
         for path, tree in trees.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, Function)
     ]
     lengths = [body_lines(node) for _, node in functions]
     around = {path for path, text in texts.items() if fights(text)}
@@ -50,13 +51,13 @@ def main(folder: str = ".") -> None:
         print(f"| {name:<{width}} | {value:>6} |")
 
 
-def body_lines(node: ast.AST) -> int:
+def body_lines(node: Function) -> int:
     """Count a function's lines without its signature and docstring."""
     body = node.body[1:] if ast.get_docstring(node) else node.body
-    return (body[-1].end_lineno - body[0].lineno + 1) if body else 0
+    return ((body[-1].end_lineno or 0) - body[0].lineno + 1) if body else 0
 
 
-def parameters(node: ast.FunctionDef) -> int:
+def parameters(node: Function) -> int:
     """Count what a caller can give, but for self."""
     names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
     return len([name for name in names if name not in ("self", "cls")])

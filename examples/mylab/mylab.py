@@ -180,6 +180,7 @@ class PitchCodec(Codec):
 
     sample_rate, hop, num_codebooks, codebook_size = 22050, 512, 2, 64
     fft = 2048
+    pitches: Tensor
 
     def __init__(self, low: float = 80.0):
         super().__init__()
