@@ -75,8 +75,8 @@ def continue_audio(
         )
     num_samples = length_in_samples(seconds, init, model.window.length, model.sample_rate)
     windows = -(-num_samples // model.window.length)
-    before = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
-    context = encode_context(model, before).expand(count, -1, -1)
+    earlier = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
+    context = encode_context(model, earlier).expand(count, -1, -1)
     refined = [] if init is None else encode_windows(model, init, windows, count)
     noises = draw_noises(model, count, windows, seed) if model.from_noise else refined
     latents = sample_windows(
@@ -92,16 +92,16 @@ def continue_audio(
     joined = JOIN // model.codec.hop
     made = model.codec.from_latents(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
     first = min(joined, context.shape[-1]) * model.codec.hop
-    return join(before, made[..., : first + num_samples], first)
+    return join(earlier, made[..., : first + num_samples], first)
 
 
-def join(before: Tensor, made: Tensor, overlap: int) -> Tensor:
+def join(earlier: Tensor, made: Tensor, overlap: int) -> Tensor:
     """Append made [B, C, overlap + N] to audio [1, C, T], whose end it overlaps: [B, C, T + N]."""
-    before = before.expand(len(made), -1, -1)
-    fade = min(overlap, before.shape[-1])
-    start = before.shape[-1] - fade
-    end = crossfade(before[..., start:], made[..., overlap - fade : overlap], "linear")
-    return torch.cat([before[..., :start], end, made[..., overlap:]], dim=-1)
+    earlier = earlier.expand(len(made), -1, -1)
+    fade = min(overlap, earlier.shape[-1])
+    start = earlier.shape[-1] - fade
+    end = crossfade(earlier[..., start:], made[..., overlap - fade : overlap], "linear")
+    return torch.cat([earlier[..., :start], end, made[..., overlap:]], dim=-1)
 
 
 def regenerate_audio(

@@ -16,7 +16,7 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import write_json
 from foundation.weights import WEIGHTS
 from jbdiff.audio_buffer import AudioBuffer
-from jbdiff.song_migration import converted, sampler_settings
+from jbdiff.song_migration import convert, sampler_settings
 from jbdiff.song_settings import PLAIN_FILES, Song
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class SongFolder:
         """Raise UserError for a folder that holds a song made with other settings."""
         if not self.settings_file.is_file():
             return
-        theirs = converted(json.loads(self.settings_file.read_text()))
+        theirs = convert(json.loads(self.settings_file.read_text()))
         names = (self.settings.keys() | theirs.keys()) - set(CHANGEABLE)
         if other := sorted(n for n in names if theirs.get(n) != self.settings.get(n)):
             raise UserError(

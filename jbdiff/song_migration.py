@@ -28,10 +28,7 @@ def converted(settings: dict) -> dict:
 
     Others are returned as they are. A line in the log says what was converted.
     """
-    made = {
-        name: _converted_part(part, OLD_STEPS[name]) if name in OLD_STEPS else part
-        for name, part in settings.items()
-    }
+    made = convert(settings)
     if old := [name for name in made if made[name] != settings[name]]:
         log.info(
             "steps and sampler of %s are read as a sampler with its options: write sampler: "
@@ -39,6 +36,14 @@ def converted(settings: dict) -> dict:
             ", ".join(old),
         )
     return made
+
+
+def convert(settings: dict) -> dict:
+    """Do the same without a line in the log."""
+    return {
+        name: _converted_part(part, OLD_STEPS[name]) if name in OLD_STEPS else part
+        for name, part in settings.items()
+    }
 
 
 def _converted_part(part: object, steps: int) -> object:
