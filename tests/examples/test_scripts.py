@@ -1,0 +1,51 @@
+"""The scripts in examples/, at a tiny size."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from audio import files as audio
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    *("model.length=32", "model.net.hidden_size=16", "model.net.num_blocks=1"),
+    *("model.net.num_heads=2", "model.sampler.steps=2", "trainer.max_steps=2"),
+    *("trainer.val_check_interval=2", "trainer.limit_val_batches=1", "trainer.logger=false"),
+    *("trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "data.batch_size=2"),
+]
+
+
+def example(name: str, *args: object) -> None:
+    sys.argv = [name, *map(str, args)]
+    runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_the_examples_work(here, music, capsys):
+    example("sweep", music, *TINY)
+    out = capsys.readouterr().out
+    assert "learning rate 0.0003: " in out and "learning rate 0.001: " in out
+    last = here / "runs/rate_0.001/checkpoints/last.ckpt"
+    example("sample", last)
+    assert audio.probe("sample.wav").num_samples >= 9.9 * 44100
+    example("own_sampler", last)
+    assert audio.probe("left_to_right.wav").num_samples >= 1.9 * 44100
+    example("repair", last, music / "0.wav", 0.25, 0.5)
+    before, after = audio.read(music / "0.wav"), audio.read("repaired.wav")
+    torch.testing.assert_close(after[:, :8000], before[:, :8000], atol=1e-3, rtol=0)
+    assert not torch.allclose(after[:, 12000:20000], before[:, 12000:20000], atol=1e-2)
+    capsys.readouterr()
+    audio.write("long/0.wav", torch.rand(1, 3 * 44100) - 0.5, 44100)
+    example("score", "long", "long")
+    assert "the Frechet distance is" in capsys.readouterr().out
