@@ -61,13 +61,13 @@ def test_tensorboard_gets_audio_and_pictures(tmp_path):
     assert log.Tags()["audio"] == ["demo/noise_0", "demo/noise_1"]
     assert log.Tags()["images"] == ["demo/noise_0_spectrogram", "demo/noise_1_spectrogram"]
     assert log.Audio("demo/noise_0")[0].step == 4
-    assert files(tmp_path / "lightning_logs/version_0/demos/step_00000004") == FILES
+    assert files(tmp_path / "demos/step_00000004") == FILES
 
 
 def test_other_loggers_get_files_and_the_peak(tmp_path):
     logger = CSVLogger(tmp_path)
     fit(tmp_path, [Demo(**SHORT)], 5, Toy(demo_gain=2.0), logger=logger)
-    assert files(tmp_path / "lightning_logs/version_0/demos/step_00000004") == FILES
+    assert files(tmp_path / "demos/step_00000004") == FILES
     peaks = [
         row["demo/noise_peak"] for row in logger.experiment.metrics if "demo/noise_peak" in row
     ]
