@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
-from foundation.codec import Codec
+from foundation.audio_module import Cond
+from foundation.codec import Codec, mono
 from foundation.errors import UserError
+from foundation.sampler import OnStep
 
 FADE = 441  # samples over which a prompt fades into what is generated, on the prompt's side
-Draw = Callable[[Tensor, Tensor, int], Tensor]  # a window's tokens, keep [B, K, L] and number
+Draw = Callable[[Tensor, Tensor, OnStep], Tensor]  # a window's tokens and keep, both [B, K, L]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def check(seconds: float | None, prompt: Tensor | None, keep: Tensor | None) -> 
     """Raise UserError unless it is clear what to generate."""
     if seconds is not None and seconds <= 0:
         raise UserError(f"seconds must be positive, got {seconds}")
+    if prompt is not None and (prompt.dim() != 2 or not prompt.numel()):
+        raise UserError(f"prompt must be audio [channels, samples], got {list(prompt.shape)}")
     if keep is None:
         if seconds is None:
             raise UserError("give seconds, how much audio to generate")
@@ -72,6 +76,15 @@ def check(seconds: float | None, prompt: Tensor | None, keep: Tensor | None) -> 
         raise UserError("keep says that the whole prompt stays: nothing is left to regenerate")
 
 
+def check_clips(count: int, cond: Cond | None) -> None:
+    """Raise UserError unless there is a clip, and metadata for each."""
+    if count < 1:
+        raise UserError(f"count must be at least 1, got {count}")
+    for name, values in (cond or {}).items():
+        if isinstance(values, str) or len(values) != count:
+            raise UserError(f"cond {name} must list a value for each of {count} clips: {values}")
+
+
 def windows(keep: Tensor, window: int) -> list[slice]:
     """List the windows that cover what keep [L] says to generate, each half a window further on."""
     keep, parts = keep.clone(), []
@@ -83,22 +96,36 @@ def windows(keep: Tensor, window: int) -> list[slice]:
     return parts
 
 
-def fill(draw: Draw, tokens: Tensor, keep: Tensor, parts: list[slice]) -> Tensor:
-    """Draw what is not kept of tokens [B, K, L], window by window, given all that is there."""
+def fill(
+    draw: Draw, tokens: Tensor, keep: Tensor, window: int, steps: int, on_step: OnStep
+) -> Tensor:
+    """Draw what is not kept of tokens [B, K, L], window by window, given all that is there.
+
+    `on_step` counts `steps` in each window, whether `draw` takes as many or fewer.
+    """
     tokens, keep = tokens.clone(), keep.clone()
+    parts = windows(keep[0].all(0), window)
     for number, part in enumerate(parts):
-        tokens[..., part] = draw(tokens[..., part], keep[..., part], number)
+
+        def step(done: int, of: int, before: int = number * steps) -> None:
+            on_step(before + done * steps // of, len(parts) * steps)
+
+        tokens[..., part] = draw(tokens[..., part], keep[..., part], step)
         keep[..., part] = True
     return tokens
 
 
 def splice(audio: Tensor, plan: Plan, hop: int) -> Tensor:
-    """Put generated audio [B, C, T] into the original, with short linear fades on its side."""
+    """Put generated audio [B, C, T] into the original, with short linear fades on its side.
+
+    The result has the original's channels, or the audio's where the original is mono.
+    """
     if plan.original is None:
         return audio
     new = (~plan.keep[:, 0]).float().repeat_interleave(hop, dim=1).to(audio.device)  # [1, T]
     new = avg_pool1d(pad(new, (FADE, FADE), mode="replicate"), 2 * FADE + 1, stride=1)
     weight = (2 * new).clamp(max=1)  # reaches 1 at the border, falls to 0 within the prompt
-    original = plan.original.to(audio.device).expand(len(audio), -1, -1)
-    mixed = original.lerp(audio.expand_as(original), weight.expand_as(original))
+    if len(plan.original) not in (1, audio.shape[1]):
+        audio = mono(audio)
+    mixed = plan.original.to(audio.device).lerp(audio, weight)  # [B, C, T]
     return mixed[..., : plan.num_samples]

@@ -15,7 +15,7 @@ from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import TokenWindow
 from sedd.ddit import DDiT
 from sedd.draws import Generators
-from sedd.generation import fill, plan, splice, windows
+from sedd.generation import check_clips, fill, plan, splice
 from sedd.graph import Absorb, Graph
 from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
@@ -74,7 +74,10 @@ class SEDD(AudioModel):
         self.objective, self.sampler = objective(self.graph, noise), sampler
         self.net = net(self.graph.dim, codec.num_codebooks)
         if self.net.absorbing_only and self.graph.mask_id is None:
-            raise UserError("scale_by_sigma belongs to the absorbing graph: set it to false")
+            raise UserError(
+                f"this {type(self.net).__name__} suits graphs that mask tokens alone; a DDiT suits "
+                "others with scale_by_sigma set to false"
+            )
         sampler.check(self.graph)
         if init_from:
             self.load_weights(init_from)
@@ -141,11 +144,13 @@ class SEDD(AudioModel):
         """Generate audio [count, C, T], window by window; see `AudioModel.generate`.
 
         A prompt is continued by `seconds`, or repaired where `keep` is false. What stays of it is
-        the prompt itself, with its own channels. A clip depends on the seed and its number alone.
+        the prompt itself, with its own channels, or the codec's if it is mono. A clip depends on
+        the seed plus its number alone.
         """
         if init is not None:
             raise UserError("SEDD can't start from init audio: give it as a prompt to continue it")
         self.check_sampler(sampler)
+        check_clips(count, cond)
         assert sampler is None or isinstance(sampler, TokenSampler)
         if seconds is None and keep is None:
             seconds = DEFAULT_SECONDS
@@ -170,15 +175,11 @@ class SEDD(AudioModel):
         """Sample what keep [B, K, L] doesn't keep of tokens [B, K, L], of any length."""
         chosen = self.sampler if sampler is None else sampler
         score_fn = self.objective.log_score(partial(self.net, cond=cond))
-        parts = windows(keep[0].all(0), self.token_window.length)
 
-        def draw(given: Tensor, kept: Tensor, number: int) -> Tensor:
-            def step(done: int, of: int) -> None:
-                on_step(number * of + done, len(parts) * of)
-
+        def draw(given: Tensor, kept: Tensor, step: OnStep) -> Tensor:
             return chosen.sample(score_fn, self.graph, self.noise, given, kept, generators, step)
 
-        return fill(draw, tokens, keep, parts)
+        return fill(draw, tokens, keep, self.token_window.length, chosen.steps, on_step)
 
     @torch.no_grad()
     def demo(

@@ -212,6 +212,13 @@ class FirstHitting(TokenSampler):
     def check(self, graph: Graph) -> None:
         if graph.mask_id is None:
             raise UserError("FirstHitting samples the absorbing graph only: use Analytic or Euler")
+        one = torch.ones(1)
+        masked = float(graph.transition(one.long(), one)[0, graph.mask_id])
+        if not math.isclose(masked, -math.expm1(-1), rel_tol=1e-4):
+            raise UserError(
+                "FirstHitting samples graphs that mask 1 - exp(-sigma) of the tokens, "
+                f"{type(graph).__name__} masks another part: use Analytic or Euler"
+            )
 
     def reverse(
         self,

@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader
 
 from audio import files as audio
 from callbacks.batch_seed import BatchSeed
@@ -20,7 +19,7 @@ from sedd.graph import Absorb, Uniform
 from sedd.module import SEDD
 from sedd.ngram_baseline import NGramBaseline
 from sedd.samplers import Analytic
-from tests.datamodules.test_token_store import Coarse, encode
+from tests.datamodules.test_token_store import Coarse, Triple, encode
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)
 
@@ -81,7 +80,7 @@ def test_validation_and_demo_run(tmp_path, store, graph):
     trainer.fit(model, TokenDataModule(tokens=store, batch_size=2))
     bits = trainer.callback_metrics["val/bits_per_token"]
     assert bits.isfinite() and "val/bigram_bits_per_token" in trainer.callback_metrics
-    batch = next(iter(DataLoader([torch.zeros(1, 16, dtype=torch.long)] * 2, batch_size=2)))
+    batch = torch.zeros(2, 1, 16, dtype=torch.long)
     demos = model.demo({"tokens": batch}, 2, 10_000, torch.Generator().manual_seed(0))
     assert {name: tuple(x.shape) for name, x in demos.items()} == {
         "sample": (2, 1, 3 * 16 * 64),  # demo_windows
@@ -91,7 +90,7 @@ def test_validation_and_demo_run(tmp_path, store, graph):
     assert {x.shape[-1] for x in short.values()} == {5 * 64}
 
 
-def test_yardsticks_of_a_sequence_that_alternates_and_of_noise():
+def test_baselines_of_a_sequence_that_alternates_and_of_noise():
     ngrams = NGramBaseline(4)
     ngrams.update(torch.tensor([[[0, 1] * 500]]))
     bits = ngrams.bits()
@@ -112,16 +111,19 @@ def test_codebooks_are_counted_apart():
 def test_fill_keeps_what_is_given_and_goes_window_by_window():
     seen = []
 
-    def draw(given, keep, number):
-        seen.append((number, given.shape[-1]))
+    def draw(given, keep, on_step):
+        assert given.shape[-1] == 16
+        on_step(1, 2)  # a sampler that needs 2 of its 4 steps
+        on_step(2, 2)
         return torch.where(keep, given, 7)
 
     tokens, keep = torch.zeros(2, 3, 40, dtype=torch.long), torch.zeros(2, 3, 40, dtype=torch.bool)
     keep[..., 5:9] = True
     parts = windows(keep[0].all(0), 16)
-    result = fill(draw, tokens, keep, parts)
+    result = fill(draw, tokens, keep, 16, 4, lambda done, of: seen.append((done, of)))
     assert (result[..., 5:9] == 0).all() and (result[~keep] == 7).all()
-    assert seen == [(number, 16) for number in range(len(parts))]
+    total = 4 * len(parts)
+    assert len(parts) > 2 and seen == [(done, total) for done in range(2, total + 1, 2)]
 
 
 def test_a_repaired_prompt_is_the_original_outside_the_gap():
@@ -147,10 +149,22 @@ def test_a_prompt_is_continued_and_a_clip_does_not_depend_on_the_others():
     assert torch.equal(model.generate(0.5, prompt=prompt, seed=6)[0], clips[2])
 
 
+@pytest.mark.parametrize("codec, given, result", [(Coarse, 2, 2), (Triple, 1, 2), (Triple, 3, 3)])
+def test_a_prompt_of_other_channels_than_the_codecs(codec, given, result):
+    model = module(codec=codec()).eval()
+    prompt = torch.rand(given, 1024, generator=torch.Generator().manual_seed(0))
+    clip = model.generate(0.1, prompt=prompt)[0]
+    assert len(clip) == result
+    assert torch.equal(clip[:, : 1024 - FADE], prompt[:, : 1024 - FADE].expand(result, -1))
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         (dict(seconds=-1.0), "seconds must be positive, got -1.0"),
+        (dict(seconds=1.0, count=0), "count must be at least 1, got 0"),
+        (dict(seconds=1.0, count=4, cond={"folder": "jazz"}), "cond folder must list a value for"),
+        (dict(seconds=1.0, prompt=torch.zeros(1, 1, 4)), "prompt must be audio"),
         (dict(keep=torch.ones(4).bool()), "keep needs a prompt"),
         (dict(seconds=1.0, prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "not both"),
         (dict(prompt=torch.zeros(1, 4), keep=torch.ones(3).bool()), "must be 4 booleans"),
@@ -192,7 +206,7 @@ def test_three_codebooks_go_all_the_way(tmp_path):
     fit(tmp_path, store, 2, model=three())
     last = str(tmp_path / "checkpoints" / "last.ckpt")
     model = fit(tmp_path, store, 4, last, model=three()).eval()
-    assert model.net.vocab_embed.embedding.shape == (3 * 5, 16)
+    assert model.net.state_dict()["vocab_embed.embedding"].shape == (3 * 5, 16)
     batch = {"tokens": torch.randint(4, (2, 3, 16))}
     assert model.losses(batch, torch.tensor([0.3, 0.9])).shape == (2,)
     assert model.generate(0.5, count=2).shape == (2, 1, 62 * 64)

@@ -62,6 +62,10 @@ def draw(graph, noise, sampler, count=6000, **options):
     )
 
 
+def uncalled(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("no network is needed to refuse this")
+
+
 @samplers
 def test_the_true_score_gives_the_true_law(graph, noise, sampler):
     x = draw(graph, noise, sampler)
@@ -184,12 +188,24 @@ def test_senseless_options_are_refused(options, message):
 )
 def test_what_is_no_grid_of_codes_is_refused(tokens, keep, message):
     with pytest.raises(UserError, match=message):
-        Analytic().sample(pytest.fail, Absorb(3), LogLinear(), tokens, keep)
+        Analytic().sample(uncalled, Absorb(3), LogLinear(), tokens, keep)
 
 
 def test_first_hitting_needs_masks():
     with pytest.raises(UserError, match="absorbing graph only"):
         FirstHitting().check(Uniform(3))
+
+
+class HalfPace(Absorb):
+    """Masks tokens at half the pace."""
+
+    def transition(self, x, sigma):
+        return super().transition(x, sigma / 2)
+
+
+def test_first_hitting_refuses_a_graph_that_masks_at_another_pace():
+    with pytest.raises(UserError, match="HalfPace masks another part"):
+        FirstHitting().check(HalfPace(3))
 
 
 @samplers
