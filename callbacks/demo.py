@@ -17,6 +17,7 @@ from audio import files as audio_files
 from audio.spectrogram import write_spectrogram
 from callbacks.trial import is_trial
 from foundation.audio_module import AudioModel, Batch
+from foundation.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Demo(Callback):
         seed: int = 0,
     ):
         if num_demos < 1 or seconds <= 0 or (every_n_steps is not None and every_n_steps < 1):
-            raise ValueError(
+            raise UserError(
                 "num_demos, seconds and every_n_steps must be positive, "
                 f"got {num_demos}, {seconds} and {every_n_steps}"
             )
@@ -149,7 +150,7 @@ def run_folder(trainer: Trainer) -> Path:
 def write_clips(folder: Path, name: str, audio: Tensor, sample_rate: int) -> list[Clip]:
     """Write audio [B, C, T] as WAV and spectrogram PNG; leave out what is not finite."""
     if audio.dim() != 3:
-        raise ValueError(f"demo {name!r} must be [batch, channels, samples], got {audio.shape}")
+        raise UserError(f"demo {name!r} must be [batch, channels, samples], got {audio.shape}")
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for index, clip in enumerate(audio.detach().float().cpu()):
