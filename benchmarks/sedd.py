@@ -59,7 +59,8 @@ def main() -> None:
         runs[f"uniform Analytic {steps}"] = partial(
             Analytic(steps).sample, flat, uniform, noise, tokens, nothing
         )
-    forward(), step()
+    forward()
+    step()
     spent = dict.fromkeys(runs, 0.0)
     for _ in range(args.repeats):
         for name, run in runs.items():
