@@ -68,11 +68,15 @@ def clear(message: str) -> str:
             "no config says what the model is: give --config sedd_absorb or another; an overlay, "
             "such as tiny, goes after it: --config sedd_absorb --config tiny"
         )
+    # what may be made later, such as an embedding, is a callable to the parser
+    message = re.sub(r"Type [\w.]*Callable\[.*\] expects a .* class:\s*", "", message)
+    message = re.sub(r"\. Got value: Namespace\(.*\)", "", message)
     start, found, reasons = message.partition("Errors:")
     if not found:
         return where_looked(" ".join(re.sub(r"<class '(\w+)'>", r"\1", message).split()))
     parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
     parts = [part for part in parts if part and not part.startswith("Expected a <class")]
+    parts = [part for part in parts if not any(part in other != part for other in parts)]
     where = start.split("Does not validate")[0].strip()
     if not parts:
         kinds = " ".join(start.partition("Subtypes:")[2].split())
