@@ -27,6 +27,7 @@ from jbdiff.samplers import DDIM, DPM, LatentSampler, sample_from
 from jbdiff.song_settings import DanceSettings
 from jbdiff.unet import UNet
 from jbdiff.vdiffusion import even_times
+from music_diffusion.checkpoints.load import load_model
 
 TINY: Sizes = dict(
     context_length=512,
@@ -125,7 +126,8 @@ def dance(small: bool, repeats: int, seconds: float) -> None:
 @torch.no_grad()
 def solvers(path: str) -> None:
     """Relative distance to DDIM at 1000 steps, with guidance, after a real context."""
-    module = JBDiff.load_from_checkpoint(path, map_location="cpu").eval()
+    module = load_model(path, "cpu")
+    assert isinstance(module, JBDiff), f"{path} is of no level of Jukebox Diffusion"
     torch.manual_seed(0)
     tone = 0.3 * torch.sin(torch.arange(module.window.context) * 2 * torch.pi * 220 / 44100)
     context = module.codec.to_latents(tone[None, None])
