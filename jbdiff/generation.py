@@ -14,7 +14,7 @@ from jbdiff.guidance import guided
 from jbdiff.noise_paths import base_noise
 from jbdiff.request import length_in_samples, with_channels
 from jbdiff.samplers import LatentSampler, sample_from
-from jbdiff.vdiffusion import even_times, inpainted
+from jbdiff.vdiffusion import draw_like, even_times, inpainted
 
 if TYPE_CHECKING:
     from jbdiff.module import JBDiff
@@ -68,11 +68,7 @@ def continue_audio(
     Raises:
         UserError: if a finer level is given no `init`, or `init` is shorter than `seconds`
     """
-    if init is None and not model.from_noise:
-        raise UserError(
-            f"level {model.level} refines the audio of level {model.level + 1}: give that as "
-            "init, or make a song with all levels"
-        )
+    check_start(model, init)
     num_samples = length_in_samples(seconds, init, model.window.length, model.sample_rate)
     windows = -(-num_samples // model.window.length)
     earlier = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
@@ -93,6 +89,15 @@ def continue_audio(
     made = model.codec.from_latents(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
     first = min(joined, context.shape[-1]) * model.codec.hop
     return join(earlier, made[..., : first + num_samples], first)
+
+
+def check_start(model: "JBDiff", init: Tensor | None) -> None:
+    """Raise UserError for a level that has nothing to start from."""
+    if init is None and not model.from_noise:
+        raise UserError(
+            f"level {model.level} refines the audio of level {model.level + 1}: give that as "
+            "init, or make a song with all levels"
+        )
 
 
 def join(earlier: Tensor, made: Tensor, overlap: int) -> Tensor:
@@ -126,26 +131,35 @@ def regenerate_audio(
     size, hop = model.base_tokens, model.codec.hop
     tokens = max(size, -(-audio.shape[-1] // hop))
     padding = (0, tokens * hop - audio.shape[-1])
-    fixed = pad(keep, padding, value=True).view(tokens, hop).all(dim=1)
-    latents = (
-        model.codec.to_latents(pad(audio, padding).to(model.device)).expand(count, -1, -1).clone()
-    )
-    starts = window_starts(fixed, size)
-    generators = clip_generators(count, seed)
-    silence = encode_context(model, torch.zeros(1, 1, 0)).expand(count, -1, -1)
+    fixed = pad(keep, padding, value=True).view(tokens, hop).all(dim=1).to(model.device)
+    latents = model.codec.to_latents(pad(audio, padding).to(model.device)).repeat(count, 1, 1)
+    starts, generators = window_starts(fixed, size), clip_generators(count, seed)
     advance = in_all(on_step, len(starts))
     for start in starts:
-        place = slice(start, start + size)
-        context = torch.cat([silence, latents[..., :start]], -1)[..., -silence.shape[-1] :]
-        noise = torch.cat([torch.randn(1, *latents[0, :, place].shape, generator=g) for g in
-                           generators]).to(model.device)  # fmt: skip
-        kept = fixed[place].to(model.device)[None, None]
-        v_fn = inpainted(guided(model.net, context, model.guidance), latents[..., place], kept)
-        latents[..., place] = sample_from(
-            v_fn, noise, sampler, even_times, generator=generators, on_step=advance
-        )
-        fixed[place] = True
+        regenerate_window(model, latents, fixed, start, sampler, generators, advance)
     return splice(audio, model.codec.from_latents(latents).cpu()[..., : audio.shape[-1]], keep)
+
+
+def regenerate_window(
+    model: "JBDiff",
+    latents: Tensor,
+    fixed: Tensor,
+    start: int,
+    sampler: LatentSampler,
+    generators: list[torch.Generator],
+    on_step: OnStep,
+) -> None:
+    """Regenerate a window of latents [B, D, L] in place, except those that are fixed [L]."""
+    place = slice(start, start + model.base_tokens)
+    silence = encode_context(model, torch.zeros(1, 1, 0)).expand(len(latents), -1, -1)
+    context = torch.cat([silence, latents[..., :start]], -1)[..., -silence.shape[-1] :]
+    known = latents[..., place].clone()
+    v_fn = inpainted(guided(model.net, context, model.guidance), known, fixed[None, None, place])
+    latents[..., place] = sample_from(
+        v_fn, draw_like(known, generators), sampler, even_times,
+        generator=generators, on_step=on_step,
+    )  # fmt: skip
+    fixed[place] = True
 
 
 def window_starts(fixed: Tensor, window: int) -> list[int]:
