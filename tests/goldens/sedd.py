@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
+from typing import cast
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.ema import EMA
@@ -132,7 +134,8 @@ def _loss_results(case: Case, noise: Noise) -> dict[str, Tensor]:
     results = {"loss_per_item": per_item, "loss": per_item.mean()}
     weights = dict(net.named_parameters())
     wanted = [name for name in case.outputs if name.startswith("grad/")]
-    return results | {name: weights[name.removeprefix("grad/")].grad for name in wanted}
+    gradients = {name: weights[name.removeprefix("grad/")].grad for name in wanted}
+    return results | {name: grad for name, grad in gradients.items() if grad is not None}
 
 
 def _averages(case: Case) -> Tensor:
@@ -143,6 +146,7 @@ def _averages(case: Case) -> Tensor:
     for n in range(1, updates + 1):
         weights = [("weight", case.normal(f"p{n}", [size]))]
         module = SimpleNamespace(named_parameters=lambda weights=weights: weights)
-        ema.on_train_batch_end(SimpleNamespace(global_step=n), module)
+        trainer = SimpleNamespace(global_step=n)
+        ema.on_train_batch_end(cast(Trainer, trainer), cast(LightningModule, module))
         rows.append(ema.average["weight"].clone())
     return torch.stack(rows)
