@@ -23,7 +23,10 @@ def with_configs_first(args: list[str]) -> list[str]:
     parser.add_argument("-c", "--config", action="append", default=[])
     parser.add_argument("--model")
     parser.add_argument("--model.jb_level", dest="level")
-    known, rest = parser.parse_known_args(args)
+    try:
+        known, rest = parser.parse_known_args(args)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
     configs = [find_config(name) for name in known.config]
     if known.level and not configs and not known.model:
         configs = [find_config("jbdiff")]

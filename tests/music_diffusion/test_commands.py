@@ -60,6 +60,7 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["fit"], "no config says what the model is"),
         (["fit", "--config", "none.yaml"], "there is no config none.yaml: give a file, or one"),
         (["fit", "--config", "configs/tiny.yaml"], "no config says what the model is"),
+        (["fit", "--config"], "--config: expected one argument"),
         (["fit", "--config", "README.md"], "README.md holds no settings in YAML"),
         (["fit", *QUICK, "--model.demo_steps=3"], "--model.sampler.steps"),
         (["fit", *QUICK, "--model.lenght=3"], "Option 'lenght' is not accepted"),
