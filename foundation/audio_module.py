@@ -2,13 +2,13 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from foundation.batch import Batch, Cond, num_examples
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -16,8 +16,6 @@ from foundation.weights import mismatch
 from foundation.windows import AudioWindow, TokenWindow
 
 GOLDEN_RATIO = 0.618034  # turns evenly spaced times from batch to batch without ever repeating
-Batch = dict[str, Tensor]  # and "cond", a Cond, where the data has it
-Cond = Mapping[str, Sequence[str]]  # metadata of the tracks by name, a value for each example
 
 
 class AudioModel(LightningModule, ABC):
@@ -176,8 +174,3 @@ class AudioModel(LightningModule, ABC):
                 f"the checkpoint was trained on codec {theirs}, this one is {ours}: give the "
                 "codec and the level that it was made with"
             )
-
-
-def num_examples(batch: Batch) -> int:
-    """Count the examples of a batch."""
-    return next(len(value) for value in batch.values() if isinstance(value, Tensor))

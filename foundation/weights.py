@@ -174,19 +174,3 @@ def fingerprint(label: str, *states: Mapping[str, Tensor]) -> str:
             digest.update(name.encode())
             digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def check_checkpoint(
-    module: nn.Module, codec, checkpoint: Mapping
-) -> None:  # TODO goes: AudioModel
-    if problem := mismatch(module.state_dict(), checkpoint["state_dict"]):
-        raise UserError(
-            f"the checkpoint holds another model than this one: {problem}; give the --config files "
-            "and options that it was made with"
-        )
-    made, ours = checkpoint.get("codec_fingerprint"), codec.fingerprint
-    if made != ours:
-        raise UserError(
-            f"the checkpoint was trained on codec {made}, this one is {ours}: give the codec and "
-            "the level that it was made with"
-        )

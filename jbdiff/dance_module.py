@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from foundation.audio_module import AudioModel, Batch, Cond
+from foundation.audio_module import AudioModel
+from foundation.batch import Batch, Cond
 from foundation.codec import mono
 from foundation.errors import UserError
+from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.weights import under
 from foundation.windows import AudioWindow
 from jbdiff.checkpoints import AVERAGE, OURS, load_dance
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.dance_sampling import sine_time, sine_times
-from jbdiff.request import check_request, length_in_samples, with_channels
+from jbdiff.request import check_no_cond, length_in_samples, with_channels
 from jbdiff.samplers import DDIM, LatentSampler, sample_from
 from jbdiff.vdiffusion import Generators, VFn, draw_like, inpainted, v_loss
 from jbdiff.velocity_net import VelocityNet
@@ -120,7 +122,8 @@ class Dance(AudioModel):
         After a prompt it is the prompt and `seconds` more. Without seconds or init it is as long as
         a window. All is sampled at once, so memory grows with the length.
         """
-        check_request("Dance", seconds, count, prompt, keep, init, strength, cond)
+        check_request(seconds, count, prompt, keep, init, strength, cond)
+        check_no_cond("Dance", cond)
         self.check_sampler(sampler)
         own = sampler if isinstance(sampler, LatentSampler) else self.sampler
         if prompt is not None:

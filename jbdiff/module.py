@@ -8,8 +8,10 @@ from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
 from codec.vqvae import HOPS
-from foundation.audio_module import AudioModel, Batch, Cond, num_examples
+from foundation.audio_module import AudioModel
+from foundation.batch import Batch, Cond, num_examples
 from foundation.errors import UserError
+from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.settings import settings_of
 from foundation.weights import read_state
@@ -17,7 +19,7 @@ from foundation.windows import TokenWindow
 from jbdiff.checkpoints import holds_other_codec, load_unet
 from jbdiff.generation import continue_audio, regenerate_audio, sample_windows
 from jbdiff.guidance import guided
-from jbdiff.request import check_request
+from jbdiff.request import check_no_cond
 from jbdiff.samplers import DPM, LatentSampler, sample_from
 from jbdiff.unet import UNet
 from jbdiff.vdiffusion import Generators, draw_like, even_times, min_snr_weight, v_loss
@@ -201,7 +203,8 @@ class JBDiff(AudioModel):
         of the coarser level; level 2 makes audio that resembles it, and can regenerate the part of
         a prompt that isn't kept. Without seconds or init it is one window.
         """
-        check_request("JBDiff", seconds, count, prompt, keep, init, strength, cond)
+        check_request(seconds, count, prompt, keep, init, strength, cond)
+        check_no_cond("JBDiff", cond)
         sampler = self.own_sampler(sampler)
         if prompt is not None and keep is not None:
             return regenerate_audio(self, prompt, keep, count, sampler, seed, on_step)

@@ -2,49 +2,15 @@
 
 from torch import Tensor
 
-from foundation.audio_module import Cond
+from foundation.batch import Cond
 from foundation.codec import mono
 from foundation.errors import UserError
-from jbdiff.vdiffusion import check_strength
 
 
-def check_request(
-    model: str,
-    seconds: float | None,
-    count: int,
-    prompt: Tensor | None,
-    keep: Tensor | None,
-    init: Tensor | None,
-    strength: float,
-    cond: Cond | None,
-) -> None:
-    """Raise UserError for values out of range and for what the models of this package can't do."""
-    if count < 1:
-        raise UserError(f"count must be at least 1, got {count}")
-    if seconds is not None and seconds <= 0:
-        raise UserError(f"seconds must be positive, got {seconds}")
-    check_strength(strength)
+def check_no_cond(model: str, cond: Cond | None) -> None:
+    """Raise UserError for metadata, which the models of this package don't read."""
     if cond:
         raise UserError(f"{model} reads no metadata: leave out cond {sorted(cond)}")
-    for name, audio in (("prompt", prompt), ("init", init)):
-        if audio is not None and (audio.dim() != 2 or not audio.numel()):
-            raise UserError(f"{name} must be audio [channels, samples], got {list(audio.shape)}")
-    if keep is not None:
-        _check_keep(prompt, keep, init, seconds)
-
-
-def _check_keep(
-    prompt: Tensor | None, keep: Tensor, init: Tensor | None, seconds: float | None
-) -> None:
-    if prompt is None:
-        raise UserError("keep needs a prompt: the audio of which a part is regenerated")
-    if init is not None or seconds is not None:
-        raise UserError("where a part of a prompt is regenerated, leave out init and seconds")
-    if keep.dim() != 1 or len(keep) != prompt.shape[-1]:
-        raise UserError(
-            f"keep must say for each of the prompt's {prompt.shape[-1]} samples whether it stays, "
-            f"got {list(keep.shape)}"
-        )
 
 
 def with_channels(audio: Tensor, channels: int) -> Tensor:

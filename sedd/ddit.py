@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 from torch.utils.checkpoint import checkpoint
 
-from foundation.audio_module import Cond
+from foundation.batch import Cond
 from foundation.errors import UserError
 from sedd.attention import Rotary, attend, check_attention, rotate
 from sedd.score_net import ScoreNet

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
-from foundation.audio_module import Cond
 from foundation.codec import Codec, mono
-from foundation.errors import UserError
 from foundation.sampler import OnStep
 
 FADE = 441  # samples over which a prompt fades into what is generated, on the prompt's side
@@ -36,9 +34,7 @@ def plan(
     """Plan `seconds` of new audio, alone or after a prompt [C, T], or the repair of a prompt.
 
     Samples of the prompt stay where `keep` [T] is true; without it all do, and new ones follow.
-    UserError for what doesn't fit together.
     """
-    check(seconds, prompt, keep)
     new = 0 if seconds is None else max(1, round(seconds * codec.sample_rate / codec.hop))
     if prompt is None:
         empty = torch.zeros(1, codec.num_codebooks, new, dtype=torch.long, device=device)
@@ -51,38 +47,6 @@ def plan(
     tokens, kept = pad(tokens, (0, new)), pad(kept, (0, new))
     original = pad(prompt.cpu(), (0, tokens.shape[-1] * codec.hop - prompt.shape[-1]))
     return Plan(tokens, kept, original, None if keep is None else prompt.shape[-1])
-
-
-def check(seconds: float | None, prompt: Tensor | None, keep: Tensor | None) -> None:
-    """Raise UserError unless it is clear what to generate."""
-    if seconds is not None and seconds <= 0:
-        raise UserError(f"seconds must be positive, got {seconds}")
-    if prompt is not None and (prompt.dim() != 2 or not prompt.numel()):
-        raise UserError(f"prompt must be audio [channels, samples], got {list(prompt.shape)}")
-    if keep is None:
-        if seconds is None:
-            raise UserError("give seconds, how much audio to generate")
-        return
-    if prompt is None:
-        raise UserError("keep needs a prompt, the audio that is repaired")
-    if seconds is not None:
-        raise UserError("give seconds to continue a prompt, or keep to repair it, not both")
-    if keep.dtype != torch.bool or keep.shape != prompt.shape[-1:]:
-        raise UserError(
-            f"keep must be {prompt.shape[-1]} booleans, one for each sample of the prompt, "
-            f"got {keep.dtype} of shape {list(keep.shape)}"
-        )
-    if keep.all():
-        raise UserError("keep says that the whole prompt stays: nothing is left to regenerate")
-
-
-def check_clips(count: int, cond: Cond | None) -> None:
-    """Raise UserError unless there is a clip, and metadata for each."""
-    if count < 1:
-        raise UserError(f"count must be at least 1, got {count}")
-    for name, values in (cond or {}).items():
-        if isinstance(values, str) or len(values) != count:
-            raise UserError(f"cond {name} must list a value for each of {count} clips: {values}")
 
 
 def windows(keep: Tensor, window: int) -> list[slice]:

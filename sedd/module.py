@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
-from foundation.audio_module import AudioModel, Batch, Cond, num_examples
+from foundation.audio_module import AudioModel
+from foundation.batch import Batch, Cond, num_examples
 from foundation.codec import Codec
 from foundation.errors import UserError
+from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import TokenWindow
 from sedd.ddit import DDiT
 from sedd.draws import Generators
-from sedd.generation import check_clips, fill, plan, splice
+from sedd.generation import fill, plan, splice
 from sedd.graph import Absorb, Graph
 from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
@@ -150,7 +152,7 @@ class SEDD(AudioModel):
         if init is not None:
             raise UserError("SEDD can't start from init audio: give it as a prompt to continue it")
         self.check_sampler(sampler)
-        check_clips(count, cond)
+        check_request(seconds, count, prompt, keep, init, strength, cond)
         assert sampler is None or isinstance(sampler, TokenSampler)
         if seconds is None and keep is None:
             seconds = DEFAULT_SECONDS

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from foundation.audio_module import Cond
+from foundation.batch import Cond
 
 
 class ScoreNet(nn.Module, ABC):

@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from foundation.audio_module import AudioModel, Batch, Cond
+from foundation.audio_module import AudioModel
+from foundation.batch import Batch, Cond
 from foundation.codec import Codec, mono
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step

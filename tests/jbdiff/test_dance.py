@@ -276,7 +276,7 @@ def test_a_prompt_is_continued_and_repaired(length):
         ({"strength": 2.0}, r"strength must be in \[0, 1\]"),
         ({"cond": {"folder": ["a"]}}, "Dance reads no metadata"),
         ({"keep": torch.ones(3)}, "keep needs a prompt"),
-        ({"prompt": torch.ones(2, 8), "keep": torch.ones(3)}, "each of the prompt's 8 samples"),
+        ({"prompt": torch.ones(2, 8), "keep": torch.ones(3)}, "keep must be 8 booleans"),
         ({"prompt": torch.ones(2, 8), "init": torch.ones(2, 8)}, "a prompt .* or init, not both"),
         ({"init": torch.ones(2, 80), "seconds": 1.0}, "init has 0.01 s"),
         ({"init": torch.ones(8)}, r"init must be audio \[channels, samples\]"),

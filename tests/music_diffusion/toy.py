@@ -7,7 +7,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from foundation.audio_module import AudioModel, Batch, Cond
+from foundation.audio_module import AudioModel
+from foundation.batch import Batch, Cond
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import AudioWindow

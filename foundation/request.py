@@ -1,0 +1,52 @@
+"""What a caller of `AudioModel.generate` may ask for."""
+
+import torch
+from torch import Tensor
+
+from foundation.batch import Cond
+from foundation.errors import UserError
+
+
+def check_request(
+    seconds: float | None,
+    count: int,
+    prompt: Tensor | None,
+    keep: Tensor | None,
+    init: Tensor | None,
+    strength: float,
+    cond: Cond | None,
+) -> None:
+    """Raise UserError for values out of range, and for what doesn't go together.
+
+    The arguments are those of `AudioModel.generate`.
+    """
+    if count < 1:
+        raise UserError(f"count must be at least 1, got {count}")
+    if seconds is not None and seconds <= 0:
+        raise UserError(f"seconds must be positive, got {seconds}")
+    if not 0 <= strength <= 1:
+        raise UserError(f"strength must be in [0, 1], got {strength}")
+    for name, audio in (("prompt", prompt), ("init", init)):
+        if audio is not None and (audio.dim() != 2 or not audio.numel()):
+            raise UserError(f"{name} must be audio [channels, samples], got {list(audio.shape)}")
+    for name, values in (cond or {}).items():
+        if isinstance(values, str) or len(values) != count:
+            raise UserError(f"cond {name} must list a value for each of {count} clips: {values}")
+    if keep is not None:
+        _check_keep(prompt, keep, init, seconds)
+
+
+def _check_keep(
+    prompt: Tensor | None, keep: Tensor, init: Tensor | None, seconds: float | None
+) -> None:
+    if prompt is None:
+        raise UserError("keep needs a prompt, the audio that is repaired")
+    if init is not None or seconds is not None:
+        raise UserError("give keep to repair a prompt, or seconds to continue it, and no init")
+    if keep.dtype != torch.bool or keep.shape != prompt.shape[-1:]:
+        raise UserError(
+            f"keep must be {prompt.shape[-1]} booleans, one for each sample of the prompt, "
+            f"got {keep.dtype} of shape {list(keep.shape)}"
+        )
+    if keep.all():
+        raise UserError("keep says that the whole prompt stays: nothing is left to regenerate")
