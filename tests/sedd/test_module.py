@@ -166,7 +166,7 @@ def test_a_prompt_of_other_channels_than_the_codecs(codec, given, result):
         (dict(seconds=1.0, count=4, cond={"folder": "jazz"}), "cond folder must list a value for"),
         (dict(seconds=1.0, prompt=torch.zeros(1, 1, 4)), "prompt must be audio"),
         (dict(keep=torch.ones(4).bool()), "keep needs a prompt"),
-        (dict(seconds=1.0, prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "give keep to repair"),
+        (dict(seconds=1.0, prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "give keep"),
         (dict(prompt=torch.zeros(1, 4), keep=torch.ones(3).bool()), "must be 4 booleans"),
         (dict(prompt=torch.zeros(1, 4), keep=torch.ones(4).bool()), "nothing is left"),
         (dict(seconds=1.0, init=torch.zeros(1, 4)), "can't start from init audio"),
