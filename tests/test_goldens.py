@@ -59,6 +59,14 @@ def test_other_weights_fail(change, tmp_path):
     assert main([str(tmp_path)]) == 1
 
 
+def test_the_bandwidth_id_of_a_golden_is_used(tmp_path, capsys):
+    path = copy(tmp_path, "wavtokenizer") / "wavtokenizer.json"
+    path.write_text(path.read_text().replace('"bandwidth_id": 0', '"bandwidth_id": 1'))
+    assert main([str(tmp_path)]) == 1
+    failed = re.findall("FAIL wavtokenizer frame75 (.*) ", capsys.readouterr().out)
+    assert failed == ["backbone", "decode", "copy_synthesis"]  # only the decoder has it
+
+
 def test_an_output_that_is_not_compared_fails(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(CHECKERS, "sedd_ddit", lambda golden: iter(()))
     assert main([str(copy(tmp_path, "sedd_ddit"))]) == 1
