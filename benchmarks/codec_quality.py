@@ -1,26 +1,62 @@
-"""Say what a codec keeps of music: python -m benchmarks.codec_quality FOLDER [--path FILE].
+"""Say what codecs keep of music: python -m benchmarks.codec_quality FOLDER [--seconds 6].
 
-For each level, over segments spread through the folder: SNR; the multi-resolution spectral distance
-(0 equal, 1 silence); the cosine of chroma frames, mean removed (chance is 0); the correlation of
-onset strength; the perplexity of the codes.
+Rows are the levels of the VQ-VAE, and the spectral codec's latents and first 1, 2, 4, 8 codebooks.
+Over segments spread through the folder, the same for all rows: bits a second; the multi-resolution
+spectral distance (0 equal, 1 silence); the cosine of chroma frames, mean removed (chance is 0); the
+correlation of onset strength; the Frechet distance of musicnn's vectors to the segments' own; the
+codes' perplexity, mean of the codebooks; how many times faster than the music they encode and
+decode, on one thread.
 """
 
 import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from audio import files as audio_files
+from audio.similarity import chroma_cosine, onset_correlation
 from codec.jukebox import JukeboxCodec
+from codec.spectral import SpectralCodec
 from codec.vqvae_codebook import perplexity
 from codec.vqvae_loss import RESOLUTIONS, magnitude, norm
+from foundation.codec import Codec
+from metrics.embedding import Embedding, MissingWeights
+from metrics.frechet import Gaussian, frechet
+from metrics.musicnn import Musicnn
 
 RATE = 44100
+CODEBOOKS = (1, 2, 4, 8)
 
 
-def snr(output: Tensor, target: Tensor) -> float:
-    """Signal over error in dB, of all segments [B, 1, T] together."""
-    return float(10 * torch.log10(target.square().sum() / (output - target).square().sum()))
+@dataclass(frozen=True)
+class Row:
+    """A way through a codec: audio [1, 1, T] to tokens or latents, and those to audio."""
+
+    name: str
+    codec: Codec
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    quantised: bool = True
+
+    @property
+    def bits_per_second(self) -> float:
+        positions = self.codec.sample_rate / self.codec.hop
+        return positions * self.codec.num_codebooks * math.log2(self.codec.codebook_size)
+
+
+def rows(levels: list[int], vqvae: str | None, spectral: str | None) -> Iterator[Row]:
+    for level in levels:
+        codec = JukeboxCodec(level, vqvae)
+        yield Row(f"VQ-VAE level {level}", codec, codec.encode, codec.decode)
+    codec = SpectralCodec(spectral)
+    yield Row("spectral latents", codec, codec.to_latents, codec.from_latents, quantised=False)
+    for count in CODEBOOKS:
+        codec = SpectralCodec(spectral, num_codebooks=count)
+        yield Row(f"spectral {count}", codec, codec.encode, codec.decode)
 
 
 def spectral_convergence(output: Tensor, target: Tensor) -> float:
@@ -30,35 +66,6 @@ def spectral_convergence(output: Tensor, target: Tensor) -> float:
         for r in RESOLUTIONS
     ]
     return float(torch.stack(ratios).mean())
-
-
-def chroma(samples: Tensor) -> Tensor:
-    """Energy of the twelve pitch classes between 55 and 4186 Hz, mean removed: [B, 12, N]."""
-    spectrum = magnitude(samples, (8192, 2048, 8192)).square()
-    frequencies = torch.linspace(0, RATE / 2, spectrum.shape[1])
-    inside = (frequencies > 55) & (frequencies < 4186)
-    classes = (12 * torch.log2(frequencies[inside] / 440)).round().long() % 12
-    folded = torch.zeros(len(spectrum), 12, spectrum.shape[2])
-    folded.index_add_(1, classes, spectrum[:, inside])
-    folded = folded.sqrt()
-    return folded - folded.mean(1, keepdim=True)
-
-
-def chroma_cosine(output: Tensor, target: Tensor) -> float:
-    a, b = chroma(output), chroma(target)
-    loud = b.norm(dim=1) > 0.01 * b.norm(dim=1).max()
-    return float(torch.cosine_similarity(a, b, dim=1)[loud].mean())
-
-
-def onset_correlation(output: Tensor, target: Tensor) -> float:
-    """Correlation of the rise of the compressed spectrum from frame to frame."""
-
-    def strength(samples: Tensor) -> Tensor:
-        log = magnitude(samples, (1024, 512, 1024)).log1p()
-        rise = log.diff(dim=-1).clamp(min=0).sum(1)
-        return rise - rise.mean(-1, keepdim=True)
-
-    return float(torch.cosine_similarity(strength(output), strength(target), dim=-1).mean())
 
 
 def segments(folder: str, count: int, seconds: float) -> Tensor:
@@ -77,25 +84,65 @@ def segments(folder: str, count: int, seconds: float) -> Tensor:
     return torch.stack(taken)
 
 
+def measure(row: Row, target: Tensor, embedding: Embedding | None) -> list[str]:
+    """Put segments [B, 1, T] through a codec, one by one, and compare."""
+    started = time.process_time()
+    encoded = [row.encode(segment[None]) for segment in target]
+    between = time.process_time()
+    output = torch.cat([row.decode(code) for code in encoded])[..., : target.shape[-1]]
+    ended = time.process_time()
+    seconds = target.numel() / RATE
+    fad = "-"
+    if embedding is not None:
+        vectors = [embedding(clips, RATE) for clips in (target, output)]
+        fad = f"{frechet(Gaussian.of(vectors[0]), Gaussian.of(vectors[1])):.1f}"
+    used = "-"
+    if row.quantised:
+        used = f"{mean_perplexity(torch.cat(encoded), row.codec.codebook_size):.0f}"
+    return [
+        row.name,
+        f"{row.bits_per_second:.0f}" if row.quantised else "-",
+        f"{spectral_convergence(output, target):.3f}",
+        f"{chroma_cosine(output, target):.3f}",
+        f"{onset_correlation(output, target):.3f}",
+        fad,
+        used,
+        f"{seconds / max(1e-9, between - started):.0f}",
+        f"{seconds / max(1e-9, ended - between):.0f}",
+    ]
+
+
+def mean_perplexity(tokens: Tensor, size: int) -> float:
+    """Average the perplexity of the codebooks of tokens [B, K, L]."""
+    counts = [torch.bincount(book.flatten(), minlength=size) for book in tokens.unbind(1)]
+    return float(torch.stack([perplexity(count.float()) for count in counts]).mean())
+
+
+def find_embedding() -> Embedding | None:
+    try:
+        return Musicnn()
+    except MissingWeights as error:
+        print(f"no FAD: {error}")
+        return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
-    parser.add_argument("--path", help="weights of the codec; the embedded ones by default")
-    parser.add_argument("--levels", type=int, nargs="+", default=[2, 1, 0])
+    parser.add_argument("--vqvae", help="weights of the VQ-VAE; the embedded ones by default")
+    parser.add_argument("--spectral", help="weights of the spectral codec, likewise")
+    parser.add_argument("--levels", type=int, nargs="*", default=[2, 1, 0])
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=5.0)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     target = segments(args.folder, args.count, args.seconds)
+    embedding = find_embedding()
     print(f"{len(target)} segments of {args.seconds:g} s from {args.folder}")
-    print("level  SNR dB  spectral  chroma  onset  perplexity")
-    for level in args.levels:
-        codec = JukeboxCodec(level, args.path)
-        tokens = torch.cat([codec.encode(segment[None]) for segment in target])
-        output = torch.cat([codec.decode(row[None]) for row in tokens])[..., : target.shape[-1]]
-        counts = torch.bincount(tokens.flatten(), minlength=codec.codebook_size).float()
-        figures = [f(output, target) for f in (snr, spectral_convergence, chroma_cosine)]
-        figures += [onset_correlation(output, target), float(perplexity(counts))]
-        print("{:5d}  {:6.2f}  {:8.3f}  {:6.3f}  {:5.3f}  {:10.0f}".format(level, *figures))
+    print("| codec | bit/s | spectral | chroma | onset | FAD | perplexity | encode x | decode x |")
+    print("| --- " * 9 + "|")
+    for row in rows(args.levels, args.vqvae, args.spectral):
+        print("| " + " | ".join(measure(row, target, embedding)) + " |", flush=True)
 
 
 if __name__ == "__main__":
