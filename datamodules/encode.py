@@ -86,6 +86,8 @@ class EncodingJob:
             return
         device = next(codec.parameters(), samples).device
         streams = codec.encode_streams(samples[None].to(device), self.store.header.streams)
+        for encoded in streams.values():
+            codec.check_encoded(encoded, samples.shape[-1])
         name = name_of(path, self.root)
         tokens = {key: value[0] for key, value in streams.items()}
         self.store.add(self.keys[path], name, tokens, self.sidecar.cond(name))

@@ -91,6 +91,20 @@ class Codec(nn.Module, ABC):
                 f"got {int(tokens.min())} to {int(tokens.max())}"
             )
 
+    def check_encoded(self, tokens: Tensor, num_samples: int) -> None:
+        """Raise UserError unless tokens are what `encode` must return for so many samples."""
+        length = -(-num_samples // self.hop)
+        grid = tokens.dim() == 3 and tokens.shape[1:] == (self.num_codebooks, length)
+        inside = not tokens.numel() or 0 <= int(tokens.min()) <= tokens.max() < self.codebook_size
+        if grid and inside and tokens.dtype == torch.int64:
+            return
+        span = f", from {tokens.min():g} to {tokens.max():g}" if tokens.numel() else ""
+        raise UserError(
+            f"{type(self).__name__}.encode must return int64 tokens [batch, {self.num_codebooks}, "
+            f"{length}] from 0 to {self.codebook_size - 1} for {num_samples} samples, got "
+            f"{tokens.dtype} {list(tokens.shape)}{span}"
+        )
+
 
 class Frozen(nn.Module, Generic[Held]):
     """Hold a pretrained module that moves with its owner but isn't trained, averaged or saved."""

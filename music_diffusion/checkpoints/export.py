@@ -12,6 +12,7 @@ from foundation.settings import CONFIG
 from foundation.weights import WEIGHTS, packed, read_content, unwrap, write_state
 from music_diffusion.checkpoints.card import CARD, model_card
 from music_diffusion.checkpoints.legacy import upgrade_settings
+from music_diffusion.commands.runs import find_checkpoint
 
 KEPT = ("provenance",)  # of a checkpoint, beside plain values
 
@@ -35,7 +36,7 @@ def export(
     float32 again.
 
     Args:
-        checkpoint: a checkpoint of fit
+        checkpoint: a checkpoint of fit, or `last` or `best` of the newest run
         out: the folder that gets model.safetensors, config.json and README.md
         bits: store weights in 32, 16 or 8 bits
         licence: of the weights, for the card, such as cc-by-4.0; the default is that of the music,
@@ -46,7 +47,7 @@ def export(
     """
     if bits not in (8, 16, 32):
         raise UserError(f"weights are exported in 8, 16 or 32 bits, got {bits}")
-    path = Path(checkpoint).expanduser()
+    path = Path(find_checkpoint(str(checkpoint))).expanduser()
     if path.is_dir():
         raise UserError(f"{path} is a folder: export takes a checkpoint of fit, a file")
     content = read_content(path)

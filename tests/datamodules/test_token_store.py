@@ -149,3 +149,31 @@ def test_metadata_is_stored_and_updated(music, tmp_path):
     _, todo = encode(music, tmp_path / "out", sidecar)
     conds = {store.track(key).source: store.track(key).cond for key in store.keys()}
     assert conds["0.wav"] == {"folder": "", "mood": "calm"} and not todo
+
+
+class Wrong(Coarse):
+    """A codec whose encode returns something else than it must."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def encode(self, audio):
+        return self.change(super().encode(audio))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tokens: tokens[:, 0],
+        lambda tokens: tokens[..., 1:],
+        lambda tokens: tokens.float(),
+        lambda tokens: tokens + 20,
+        lambda tokens: tokens - 1,
+        lambda tokens: tokens.repeat(1, 2, 1),
+    ],
+)
+def test_what_a_codec_encodes_is_checked_before_it_is_stored(change, music, tmp_path):
+    with pytest.raises(UserError, match=r"Wrong.encode must return int64 tokens \[batch, 1, 125\]"):
+        encode(music, tmp_path / "out", codec=Wrong(change))
+    assert not list((tmp_path / "out").glob("tracks/*"))
