@@ -17,6 +17,11 @@ INSTALLED = (
     *("safetensors", "matplotlib", "tqdm", "filelock", "numpy", "yaml"),
 )
 
+NAMELESS_SAMPLER = (
+    "options of a sampler need its name, such as --sampler Analytic --sampler.steps 64; "
+    "--steps alone changes the model's own sampler"
+)
+
 
 @contextmanager
 def usage_errors(command: str) -> Iterator[None]:
@@ -24,10 +29,24 @@ def usage_errors(command: str) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        reason = clear(str(error))
-        found = re.match(r"Parser key \"(\w+)\": Problem with given class_path '([\w.]+)'", reason)
-        options = "--{}.help {}".format(*found.groups()) if found else "--help"
+        reason, options = innermost(clear(str(error)))
         raise UserError(f"{reason}\n(cli.py {command} {options} lists the options)") from error
+
+
+def innermost(reason: str) -> tuple[str, str]:
+    """Cut a parser's reason down to the class it is about; return it, and the option for help."""
+    keys = re.findall(r"Parser key \"([\w.]+)\"", reason)
+    classes = re.findall(r"given class_path '([\w.]+)'", reason)
+    if not keys or not classes:
+        return reason, "--help"
+    if classes[-1] == "foundation.sampler.Sampler":
+        return NAMELESS_SAMPLER, "--help"
+    key, tail = ".".join(keys), reason.rsplit(f"given class_path '{classes[-1]}':", 1)[-1].strip()
+    found = "looked in the project" not in tail and "has no attribute" not in tail
+    if found:
+        return f"--{key} {classes[-1]}: {tail}", f"--{key}.help {classes[-1]}"
+    outer = f"--{'.'.join(keys[:-1])}.help {classes[-2]}" if len(classes) > 1 else "--help"
+    return f"--{key} {classes[-1]}: {tail}", outer
 
 
 def user_error(error: Exception) -> UserError | None:

@@ -237,3 +237,23 @@ def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys):
     monkeypatch.setattr(cli, "run", lambda *_: sys.exit(143))
     with pytest.raises(SystemExit, match="143"):
         cli.main(["fit"])
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (
+            ["fit", *QUICK, "--model.noise=sedd.noise.LogLinear", "--model.noise.epz=1"],
+            "error: --model.noise sedd.noise.LogLinear: Option 'epz' is not accepted\n"
+            "(cli.py fit --model.noise.help sedd.noise.LogLinear lists the options)",
+        ),
+        (
+            ["fit", *QUICK, "--model.noise=sedd.noise.Linear"],
+            "error: --model.noise sedd.noise.Linear: module 'sedd.noise' has no attribute 'Linear'",
+        ),
+        (["sample", "x", "--sampler.steps=3"], "error: options of a sampler need its name"),
+    ],
+)
+def test_a_wrong_option_or_class_is_named_alone(args, message, capsys):
+    assert cli.main(args) == 2
+    assert message in capsys.readouterr().err
