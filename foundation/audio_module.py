@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -31,12 +32,14 @@ class AudioModel(LightningModule, ABC):
         window: the audio of an example
         token_window: the tokens of an example; None where the model reads audio alone
         sampler_type: what `generate` takes as a sampler
+        provenance: what the checkpoint it was loaded from was made with; None for a new model
     """
 
     sample_rate: int
     window: AudioWindow
     token_window: TokenWindow | None = None
     sampler_type: ClassVar[type[Sampler]] = Sampler
+    provenance: Mapping[str, object] | None = None
 
     def __init__(self, codec: Codec | None = None):
         super().__init__()

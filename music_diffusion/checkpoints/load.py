@@ -21,6 +21,7 @@ from jbdiff.published import published_dance
 from music_diffusion.checkpoints.legacy import upgrade_settings
 from music_diffusion.commands.error_lines import user_error
 from music_diffusion.commands.runs import find_checkpoint
+from music_diffusion.provenance import KEY
 
 OURS = ("codec", "sedd", "jbdiff", "foundation", "audio", "datamodules", "callbacks", "metrics")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -52,6 +53,7 @@ def load_model(
             raise UserError(f"{path} is of {type(model).__name__}, which generates no audio")
         if sample_rate not in (None, model.sample_rate):
             raise UserError(f"{path} is of {model.sample_rate} Hz, not {sample_rate}")
+    model.provenance = content.get(KEY)
     return model.to(device).eval()
 
 

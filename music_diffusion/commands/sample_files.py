@@ -24,7 +24,7 @@ class SampleFolder:
         self, clips: Tensor, model: AudioModel, sampler: Sampler | None, settings: Mapping
     ) -> list[Path]:
         """Write clips [B, C, T], which these settings of `sample` generated together."""
-        made, files = made_now(), []
+        made, files = {**made_now(), "model": model.provenance}, []
         if model.codec is not None:
             made["codec"] = model.codec.fingerprint
         number = 0

@@ -35,6 +35,8 @@ def test_samples_have_settings_beside_them_that_make_them_again(trained, capsys)
         ".png"
     ] + 3 * [".wav"]
     assert settings("samples/sample_2.json")["seed"] == 9
+    made = json.loads(Path("samples/sample_2.json").read_text())["made"]
+    assert made["commit"] and made["model"]["data"]["tracks"] == 16  # what it was trained on
     assert cli.main(["sample", "--config", "samples/sample_2.json", "--out", "again"]) == 0
     assert Path("again/sample_0.wav").read_bytes() == Path("samples/sample_2.wav").read_bytes()
     assert audio.probe("samples/sample_0.wav").num_samples == 400
