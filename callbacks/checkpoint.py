@@ -16,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from callbacks.trial import is_trial
+from foundation.checks import check_at_least
 from foundation.errors import UserError
 from foundation.files import replacing
 
@@ -106,8 +107,7 @@ class StepCheckpoint(RunCheckpoint):
     """
 
     def __init__(self, every_n_steps: int = 1000, keep: int = 1):
-        if every_n_steps < 1:
-            raise UserError(f"every_n_steps must be at least 1, got {every_n_steps}")
+        check_at_least(1, every_n_steps=every_n_steps)
         self.every_n_steps, self.keep = every_n_steps, keep
         self._saved: int | None = None  # the step of the newest checkpoint; none before training
 

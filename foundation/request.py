@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from foundation.batch import Cond
+from foundation.checks import check_at_least
 from foundation.errors import UserError
 
 
@@ -20,8 +21,7 @@ def check_request(
 
     The arguments are those of `AudioModel.generate`.
     """
-    if count < 1:
-        raise UserError(f"count must be at least 1, got {count}")
+    check_at_least(1, count=count)
     if seconds is not None and seconds <= 0:
         raise UserError(f"seconds must be positive, got {seconds}")
     if not 0 <= strength <= 1:

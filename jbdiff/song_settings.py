@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from audio import crossfade
+from foundation.checks import check_at_least
 from foundation.errors import UserError
 from jbdiff import noise_paths
 from jbdiff.samplers import DDIM, LatentSampler
@@ -110,9 +111,7 @@ class Song:
         """Raise UserError for settings that don't fit each other, before anything is loaded."""
         if set(self.levels) - set("210") or len(set(self.levels)) != len(self.levels):
             raise UserError(f"levels must be some of 2, 1 and 0, such as 210, got {self.levels!r}")
-        for name in ("token_multiplier", "count"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_at_least(1, token_multiplier=self.token_multiplier, count=self.count)
         if self.seconds is not None and self.seconds <= 0:
             raise UserError(f"seconds must be positive, got {self.seconds}")
         if not self.levels and not (self.init_audio and self.dance.checkpoint):
