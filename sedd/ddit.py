@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 from torch.utils.checkpoint import checkpoint
 
+from foundation.attention import Rotary, check_attention
 from foundation.batch import Cond
 from foundation.errors import UserError
-from sedd.attention import Rotary, attend, check_attention, rotate
+from foundation.transformer import Block, NoiseEmbedding, modulate, zeroed
 from sedd.score_net import ScoreNet
 
 
@@ -32,68 +33,6 @@ class TokenEmbedding(nn.Module):
         return nn.functional.embedding(rows, self.embedding).sum(1)
 
 
-class SigmaEmbedding(nn.Module):
-    """Sinusoids of the noise level through a small MLP."""
-
-    def __init__(self, cond_dim: int, num_sinusoids: int = 256):
-        super().__init__()
-        self.num_sinusoids = num_sinusoids
-        self.mlp = nn.Sequential(
-            nn.Linear(num_sinusoids, cond_dim), nn.SiLU(), nn.Linear(cond_dim, cond_dim)
-        )
-
-    def forward(self, sigma: Tensor) -> Tensor:
-        """Embed sigma [B] as [B, cond_dim]."""
-        half = self.num_sinusoids // 2
-        exponents = torch.arange(half, dtype=torch.float32, device=sigma.device) / half
-        angles = torch.outer(sigma.float(), 10000.0**-exponents)  # [B, half]
-        sinusoids = torch.cat([angles.cos(), angles.sin()], -1)
-        return self.mlp(sinusoids.to(next(self.mlp.parameters()).dtype))
-
-
-class Block(nn.Module):
-    """Attention and MLP, each shifted, scaled and gated by the noise level (adaLN-zero)."""
-
-    def __init__(
-        self,
-        hidden_size: int,
-        num_heads: int,
-        cond_dim: int,
-        mlp_ratio: int,
-        dropout: float,
-        attention: str,
-    ):
-        super().__init__()
-        self.num_heads = num_heads
-        self.attention = attention
-        self.norm1 = nn.LayerNorm(hidden_size, bias=False)
-        self.attn_qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
-        self.attn_out = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.norm2 = nn.LayerNorm(hidden_size, bias=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(hidden_size, mlp_ratio * hidden_size),
-            nn.GELU(approximate="tanh"),
-            nn.Linear(mlp_ratio * hidden_size, hidden_size),
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.adaLN_modulation = _zero(nn.Linear(cond_dim, 6 * hidden_size))
-
-    def forward(self, h: Tensor, c: Tensor, angles: Tensor) -> Tensor:
-        """Update h [B, L, D] given the condition c [B, cond_dim] and rotary angles."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c)[:, None].chunk(
-            6, -1
-        )
-        update = self._attend(_modulate(self.norm1(h), shift1, scale1), angles)
-        h = h + gate1 * self.dropout(update)
-        update = self.mlp(_modulate(self.norm2(h), shift2, scale2))
-        return h + gate2 * self.dropout(update)
-
-    def _attend(self, h: Tensor, angles: Tensor) -> Tensor:
-        q, k, v = self.attn_qkv(h).unflatten(-1, (3, self.num_heads, -1)).unbind(2)  # [B, L, H, d]
-        out = attend(rotate(q, angles), rotate(k, angles), v, self.attention)
-        return self.attn_out(out.flatten(2))
-
-
 class OutputLayer(nn.Module):
     """Read the logits of every state of each codebook; float32 even under autocast."""
 
@@ -101,13 +40,13 @@ class OutputLayer(nn.Module):
         super().__init__()
         self.num_codebooks = num_codebooks
         self.norm_final = nn.LayerNorm(hidden_size, bias=False)
-        self.linear = _zero(nn.Linear(hidden_size, num_codebooks * vocab_size))
-        self.adaLN_modulation = _zero(nn.Linear(cond_dim, 2 * hidden_size))
+        self.linear = zeroed(nn.Linear(hidden_size, num_codebooks * vocab_size))
+        self.adaLN_modulation = zeroed(nn.Linear(cond_dim, 2 * hidden_size))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """Map h [B, L, D] to logits [B, K, L, V]."""
         shift, scale = self.adaLN_modulation(c)[:, None].chunk(2, -1)
-        h = _modulate(self.norm_final(h), shift, scale)
+        h = modulate(self.norm_final(h), shift, scale)
         with torch.autocast(h.device.type, enabled=False):
             logits = linear(h.float(), self.linear.weight.float(), self.linear.bias.float())
         return logits.unflatten(-1, (self.num_codebooks, -1)).transpose(1, 2)
@@ -156,7 +95,7 @@ class DDiT(ScoreNet):
         self.scale_by_sigma = self.absorbing_only = scale_by_sigma
         self.checkpoint_activations = checkpoint_activations
         self.vocab_embed = TokenEmbedding(vocab_size, num_codebooks, hidden_size)
-        self.sigma_map = SigmaEmbedding(cond_dim)
+        self.sigma_map = NoiseEmbedding(cond_dim)
         self.rotary_emb = Rotary(hidden_size // num_heads)
         self.blocks = nn.ModuleList(
             Block(hidden_size, num_heads, cond_dim, mlp_ratio, dropout, attention)
@@ -179,13 +118,3 @@ class DDiT(ScoreNet):
             offset = torch.log(torch.expm1(sigma.float())) + math.log(self.vocab_size - 1)
             log_score = log_score - offset[:, None, None, None]
         return log_score.scatter(-1, x[..., None], 0)
-
-
-def _modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return h * (1 + scale) + shift
-
-
-def _zero(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from sedd import attention
-from sedd.attention import Rotary, attend, rotate
+from foundation import attention
+from foundation.attention import Rotary, attend, rotate
 from sedd.ddit import DDiT
 
 

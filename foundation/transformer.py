@@ -1,0 +1,83 @@
+"""Blocks of a diffusion transformer, modulated by the noise level (Peebles & Xie 2022, 2212.09748).
+
+Parameter names are those of SEDD's published checkpoints.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from foundation.attention import attend, rotate
+
+
+class NoiseEmbedding(nn.Module):
+    """Sinusoids of the noise level through a small MLP."""
+
+    def __init__(self, cond_dim: int, num_sinusoids: int = 256):
+        super().__init__()
+        self.num_sinusoids = num_sinusoids
+        self.mlp = nn.Sequential(
+            nn.Linear(num_sinusoids, cond_dim), nn.SiLU(), nn.Linear(cond_dim, cond_dim)
+        )
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        """Embed sigma [B] as [B, cond_dim]."""
+        half = self.num_sinusoids // 2
+        exponents = torch.arange(half, dtype=torch.float32, device=sigma.device) / half
+        angles = torch.outer(sigma.float(), 10000.0**-exponents)  # [B, half]
+        sinusoids = torch.cat([angles.cos(), angles.sin()], -1)
+        return self.mlp(sinusoids.to(next(self.mlp.parameters()).dtype))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each shifted, scaled and gated by the noise level (adaLN-zero)."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        cond_dim: int,
+        mlp_ratio: int,
+        dropout: float,
+        attention: str,
+    ):
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention = attention
+        self.norm1 = nn.LayerNorm(hidden_size, bias=False)
+        self.attn_qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.attn_out = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.norm2 = nn.LayerNorm(hidden_size, bias=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(hidden_size, mlp_ratio * hidden_size),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(mlp_ratio * hidden_size, hidden_size),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.adaLN_modulation = zeroed(nn.Linear(cond_dim, 6 * hidden_size))
+
+    def forward(self, h: Tensor, c: Tensor, angles: Tensor) -> Tensor:
+        """Update h [B, L, D] given the condition c [B, cond_dim] and rotary angles."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c)[:, None].chunk(
+            6, -1
+        )
+        update = self._attend(modulate(self.norm1(h), shift1, scale1), angles)
+        h = h + gate1 * self.dropout(update)
+        update = self.mlp(modulate(self.norm2(h), shift2, scale2))
+        return h + gate2 * self.dropout(update)
+
+    def _attend(self, h: Tensor, angles: Tensor) -> Tensor:
+        q, k, v = self.attn_qkv(h).unflatten(-1, (3, self.num_heads, -1)).unbind(2)  # [B, L, H, d]
+        out = attend(rotate(q, angles), rotate(k, angles), v, self.attention)
+        return self.attn_out(out.flatten(2))
+
+
+def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Scale and shift h [B, L, D] by [B, 1, D]."""
+    return h * (1 + scale) + shift
+
+
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """Let a layer start from zeros, so that what it feeds starts as if it weren't there."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
