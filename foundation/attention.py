@@ -32,8 +32,11 @@ class Rotary(nn.Module):
 
         Computed in float32: a module cast to bfloat16 has rounded its buffer.
         """
-        positions = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)
-        return torch.outer(positions, self._frequencies(x.device))
+        return self.at(torch.arange(x.shape[1], dtype=torch.float32, device=x.device))
+
+    def at(self, positions: Tensor) -> Tensor:
+        """Return the angles [L, D / 2] of positions [L], which can be below 0."""
+        return torch.outer(positions, self._frequencies(positions.device))
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ over is the model's choice, a Schedule: `vdiffusion.even_times` or `dance_sampli
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,11 +35,23 @@ ADAMS_BASHFORTH = (
 )
 
 
+@dataclass(frozen=True)
 class LatentSampler(Sampler, ABC):
     """Samples a signal [B, D, L] with a velocity; a frozen dataclass whose fields are its options.
 
     `steps` is how many times a schedule has from pure noise.
+
+    Args:
+        noise_scale: deviation of the noise that it starts from: below 1 what comes out is closer to
+            the mean, calmer and cleaner, and varies less
     """
+
+    noise_scale: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        if self.noise_scale < 0:
+            raise UserError(f"noise_scale must not be negative, got {self.noise_scale}")
 
     @abstractmethod
     def sample(
@@ -74,7 +86,7 @@ class DDIM(LatentSampler):
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        check_steps(self.steps)
+        super().__post_init__()
         if self.eta < 0:
             raise UserError(f"eta must not be negative, got {self.eta}")
 
@@ -116,9 +128,6 @@ class DPM(LatentSampler):
     """
 
     steps: int = 50
-
-    def __post_init__(self) -> None:
-        check_steps(self.steps)
 
     def sample(
         self,
@@ -177,9 +186,6 @@ class IPLMS(LatentSampler):
 
     steps: int = 50
 
-    def __post_init__(self) -> None:
-        check_steps(self.steps)
-
     def sample(
         self,
         v_fn: VFn,
@@ -203,6 +209,49 @@ class IPLMS(LatentSampler):
         return x
 
 
+@dataclass(frozen=True)
+class Heun(LatentSampler):
+    """Heun's method along the straight path from noise to signal (Karras et al. 2022, 2206.00364).
+
+    A step goes as DDIM does, then again with the mean of the velocities at both of its ends. The
+    straight path is (1 - s) x + s eps; times keep their noise level on it.
+
+    Args:
+        steps: two network calls each, but one at the last
+    """
+
+    steps: int = 25
+
+    def sample(
+        self,
+        v_fn: VFn,
+        x: Tensor,
+        times: Tensor,
+        generator: Generators = None,
+        on_step: OnStep = ignore_step,
+    ) -> Tensor:
+        alpha, sigma = alpha_sigma(times[0])
+        clean, eps = split(x, v_fn(x, times[0].expand(len(x))), times[0])
+        x = x / (alpha + sigma)  # on the straight path
+        for i, t in enumerate(times[1:]):
+            alpha, sigma = alpha_sigma(t)
+            step = straight(t) - straight(times[i])
+            guess = (alpha + sigma) * (x + step * (eps - clean))
+            clean_there, eps_there = split(guess, v_fn(guess, t.expand(len(x))), t)
+            x = x + step * (eps - clean + eps_there - clean_there) / 2
+            on_step(i + 1, len(times))
+            scaled = (alpha + sigma) * x
+            clean, eps = split(scaled, v_fn(scaled, t.expand(len(x))), t)
+        on_step(len(times), len(times))
+        return clean
+
+
+def straight(t: Tensor) -> Tensor:
+    """Return s of the straight path (1 - s) x + s eps where it has the noise level of time t."""
+    alpha, sigma = alpha_sigma(t)
+    return sigma / (alpha + sigma)
+
+
 def sample_from(
     v_fn: VFn,
     noise: Tensor,
@@ -220,6 +269,7 @@ def sample_from(
     Raises:
         UserError: if strength is outside [0, 1]
     """
+    noise = sampler.noise_scale * noise
     if init is None:
         times = schedule(sampler.steps, None, noise.device)
         return sampler.sample(v_fn, noise, times, generator, on_step)

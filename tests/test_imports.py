@@ -18,7 +18,13 @@ ALLOWED = {
 }
 OURS = {*ALLOWED, "music_diffusion", "benchmarks", "tests", "cli", "download_ckpts", "configs"}
 PURE = {"graph.py", "noise.py", "objective.py", "samplers.py", "vdiffusion.py"}  # no networks
-NETWORKS = {"sedd.ddit", "foundation.transformer", "jbdiff.unet", "jbdiff.dance"}
+NETWORKS = {
+    "sedd.ddit",
+    "foundation.transformer",
+    "jbdiff.latent_transformer",
+    "jbdiff.unet",
+    "jbdiff.dance",
+}
 FILES = [path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))]
 
 
