@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from audio.griffin_lim import griffin_lim, pieces, reach
 from codec.spectral_network import SpectralConfig, SpectralNetwork
 from codec.spectral_quantiser import PredictiveQuantiser
-from foundation.codec import Codec, full_precision, mono
+from foundation.codec import LATENTS, Codec, full_precision, mono
 from foundation.errors import UserError
 from foundation.weights import fingerprint, load_strictly, read_state, under
 
@@ -55,6 +55,7 @@ class SpectralCodec(Codec):
     """
 
     channels = 1
+    stream_names = ("tokens", LATENTS)
 
     def __init__(
         self,

@@ -59,14 +59,14 @@ class EncodingJob:
         Args:
             folder: a folder of music, or one file
             codec: makes the tokens
-            streams: which of the codec's token streams; all if None
+            streams: which of the codec's streams; those of tokens if None
             out: the store's folder; None takes the one in the cache that fit looks for
             sidecar: metadata of the tracks
 
         Raises:
             UserError: for a folder without audio files, and a store of another codec
         """
-        root, streams = Path(folder).expanduser(), streams or codec.stream_names
+        root, streams = Path(folder).expanduser(), streams or codec.token_streams
         files = audio_files.find(root)
         place = Path(out).expanduser() if out else default_store(root, codec, streams)
         store = TokenStore.create(place, Header.of(codec, streams))
@@ -86,8 +86,8 @@ class EncodingJob:
             return
         device = next(codec.parameters(), samples).device
         streams = codec.encode_streams(samples[None].to(device), self.store.header.streams)
-        for encoded in streams.values():
-            codec.check_encoded(encoded, samples.shape[-1])
+        for stream, encoded in streams.items():
+            codec.check_encoded(encoded, samples.shape[-1], stream)
         name = name_of(path, self.root)
         tokens = {key: value[0] for key, value in streams.items()}
         self.store.add(self.keys[path], name, tokens, self.sidecar.cond(name))

@@ -1,4 +1,4 @@
-"""Windows of stored tokens, as the model asks for them."""
+"""Windows of stored tokens or latents, as the model asks for them."""
 
 import logging
 import random
@@ -12,7 +12,7 @@ from datamodules.encode import EncodingJob, TrackReader
 from datamodules.messages import log_once
 from datamodules.metadata import same_keys
 from datamodules.music_data import MusicDataModule
-from datamodules.token_store import Header, TokenStore, slice_tokens
+from datamodules.token_store import Header, TokenStore, slice_stream
 from datamodules.tracks import Track, split
 from datamodules.windows import Windows
 from foundation.codec import Codec
@@ -21,9 +21,9 @@ from foundation.windows import TokenWindow
 
 
 class TokenWindows(Windows):
-    """Windows of a store's tokens: each stream of the window [K, L], and "context" [K, Lc].
+    """Windows of a store: each stream of the window [K, L] or [D, L], and "context" of the first.
 
-    `silence` [K, Lc] is the context before a track's start.
+    `silence` [K, Lc] or [D, Lc] is the context before a track's start.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class TokenWindows(Windows):
         example = {}
         for name, stream in window.streams.items():
             length = min(window.length, track.stop - start)
-            tokens = slice_tokens(self.store.array(key, stream), start, length)
+            tokens = slice_stream(self.store.array(key, stream), start, length)
             copies = -(-window.length // tokens.shape[1])  # more than 1 for a short track
             example[name] = tokens.repeat(1, copies)[:, : window.length]
         if window.context:
-            array = self.store.array(key, window.streams["tokens"])
-            context = slice_tokens(
+            array = self.store.array(key, window.context_stream)
+            context = slice_stream(
                 array, max(0, start - window.context), min(start, window.context)
             )
             missing = window.context - context.shape[1]
@@ -52,6 +52,8 @@ class TokenWindows(Windows):
 
 class TokenDataModule(MusicDataModule):
     """Load {"tokens": [B, K, L], ..., "cond": {name: B values}} from a token store.
+
+    A model of latents gets {"latents": [B, D, L], ...}.
 
     The model's `token_window` (a TokenWindow) sets streams and lengths. Without a store in
     `tokens`, the music in `audio` is encoded first, by one process, into the cache. The next run
@@ -171,9 +173,10 @@ class TokenDataModule(MusicDataModule):
         return self.sidecar.cond(name) if self.sidecar.fields else {}
 
     def windows(self, tracks: list[Track], validation: bool = False) -> TokenWindows:
-        silence = torch.zeros(self.codec.num_codebooks, 0, dtype=torch.long)
+        codec, stream = self.codec, self.window.context_stream
+        silence = torch.empty(0, 0)
         if self.window.context:
-            samples = torch.zeros(1, self.codec.channels, self.window.context * self.codec.hop)
-            device = next(self.codec.parameters(), samples).device
-            silence = self.codec.encode(samples.to(device))[0].cpu()
+            samples = torch.zeros(1, codec.channels, self.window.context * codec.hop)
+            device = next(codec.parameters(), samples).device
+            silence = codec.encode_streams(samples.to(device), (stream,))[stream][0].cpu()
         return TokenWindows(tracks, self.window, self.store, silence)

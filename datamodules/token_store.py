@@ -1,7 +1,8 @@
-"""Memory-mapped tokens on disk: one folder a track, complete or not there.
+"""Memory-mapped tokens and latents on disk: one folder a track, complete or not there.
 
     STORE/header.json                     codec fingerprint, rates, codebooks, streams
     STORE/tracks/KEY/tokens.npy           one array [K, L] for each stream, uint16 if it fits
+    STORE/tracks/KEY/latents.npy          that of latents, [D, L] in float16
     STORE/tracks/KEY/track.json           path, length and metadata of the file that was encoded
 
 A track's KEY is a hash of its path, size and modification time, so a changed file is a new track.
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from datamodules.metadata import FOLDER, folder_of
 from datamodules.tracks import name_of
-from foundation.codec import Codec
+from foundation.codec import LATENTS, Codec
 from foundation.errors import MissingFileError, UserError
 from foundation.files import remove, replacing, write_json
 
@@ -34,6 +35,7 @@ class Header:
     codebook_size: int
     streams: tuple[str, ...]
     num_codebooks: int = 1
+    latent_dim: int | None = None
 
     @classmethod
     def of(cls, codec: Codec, streams: tuple[str, ...]) -> "Header":
@@ -44,7 +46,18 @@ class Header:
             codec.codebook_size,
             tuple(streams),
             codec.num_codebooks,
+            codec.latent_dim if LATENTS in streams else None,
         )
+
+    def rows(self, stream: str) -> int:
+        """Count the rows of a stream's arrays."""
+        return (self.latent_dim or 0) if stream == LATENTS else self.num_codebooks
+
+    def dtype(self, stream: str) -> type[np.generic]:
+        """Return what a stream's arrays are written in."""
+        if stream == LATENTS:
+            return np.float16
+        return np.uint16 if self.codebook_size <= 2**16 else np.uint32
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,10 @@ class TokenStore:
             )
         missing = sorted(set(header.streams) - set(ours.streams))
         if missing:
-            raise UserError(f"{self.folder} lacks the token streams {missing}: encode again")
+            raise UserError(
+                f"{self.folder} has the streams {list(ours.streams)} and lacks {missing}: encode "
+                f"again with --streams '[{', '.join(header.streams)}]'"
+            )
 
     def has(self, key: str) -> bool:
         return (self.folder / "tracks" / key / "track.json").is_file()
@@ -118,17 +134,17 @@ class TokenStore:
         return sorted(path.parent.name for path in self.folder.glob("tracks/*/track.json"))
 
     def add(self, key: str, source: str, streams: dict[str, Tensor], cond: dict[str, str]) -> None:
-        """Write a track: its streams [K, L] and its metadata.
+        """Write a track: its streams [K, L] or [D, L] and its metadata.
 
         Raises OSError where it can't be written; the tracks written earlier are kept.
         """
-        dtype = np.uint16 if self.header.codebook_size <= 2**16 else np.uint32
-        length = min(tokens.shape[1] for tokens in streams.values())
+        length = min(values.shape[1] for values in streams.values())
         try:
             with replacing(self.folder / "tracks" / key) as temporary:
                 temporary.mkdir()
-                for name, tokens in streams.items():
-                    np.save(temporary / f"{name}.npy", tokens.cpu().numpy().astype(dtype))
+                for name, values in streams.items():
+                    array = values.cpu().numpy().astype(self.header.dtype(name))
+                    np.save(temporary / f"{name}.npy", array)
                 content = {"source": source, "length": length, "cond": cond}
                 write_json(temporary / "track.json", content)
         except OSError as error:
@@ -164,18 +180,19 @@ class TokenStore:
             raise UserError(f"{path} is damaged: {error}; encode again") from error
 
     def array(self, key: str, stream: str) -> np.ndarray:
-        """Map one track's stream [K, L] into memory; UserError for another K."""
+        """Map one track's stream [K, L] or [D, L] into memory; UserError for other rows."""
         path = self.folder / "tracks" / key / f"{stream}.npy"
         array = np.load(path, mmap_mode="r")
         array = array[None] if array.ndim == 1 else array
-        if array.ndim != 2 or len(array) != self.header.num_codebooks:
+        rows, what = self.header.rows(stream), "channels" if stream == LATENTS else "codebooks"
+        if array.ndim != 2 or len(array) != rows:
             raise UserError(
-                f"{path} has shape {list(array.shape)}, the store has {self.header.num_codebooks} "
-                "codebooks: encode again"
+                f"{path} has shape {list(array.shape)}, the store has {rows} {what}: encode again"
             )
         return array
 
 
-def slice_tokens(array: np.ndarray, start: int, length: int) -> Tensor:
-    """Copy positions start to start + length of a mapped stream [K, L] to int64 [K, length]."""
-    return torch.from_numpy(array[:, start : start + length].astype(np.int64))
+def slice_stream(array: np.ndarray, start: int, length: int) -> Tensor:
+    """Copy positions start to start + length of a mapped stream: int64 [K, L] or float32 [D, L]."""
+    kind = np.float32 if array.dtype.kind == "f" else np.int64
+    return torch.from_numpy(array[:, start : start + length].astype(kind))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from foundation.errors import UserError
 
 Held = TypeVar("Held", bound=nn.Module)
+LATENTS = "latents"  # the stream of `to_latents`, floats [B, D, L]; all others are tokens
 
 
 class Codec(nn.Module, ABC):
@@ -24,7 +25,8 @@ class Codec(nn.Module, ABC):
         codebook_size: V, how many values a token has
         latent_dim: D, channels of the continuous latents; None if there are none, and then the four
             methods about latents raise UserError
-        stream_names: the token streams that `encode_streams` knows; "tokens" is `encode`'s
+        stream_names: the streams that `encode_streams` knows; "tokens" is `encode`'s, and "latents"
+            `to_latents`'s, of a codec whose `from_latents` decodes latents without rounding them
     """
 
     sample_rate: int
@@ -67,16 +69,30 @@ class Codec(nn.Module, ABC):
         """Decode latents [B, D, L], rounded to tokens, to audio [B, C, L * hop] in [-1, 1]."""
         return self.decode(self.latents_to_tokens(latents))
 
+    @property
+    def continuous(self) -> bool:
+        """Whether latents are a stream of their own, which no codebook rounds."""
+        return LATENTS in self.stream_names
+
+    @property
+    def token_streams(self) -> tuple[str, ...]:
+        """The streams of tokens, or that of latents where the codec has no others."""
+        tokens = tuple(name for name in self.stream_names if name != LATENTS)
+        return tokens or self.stream_names
+
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Encode audio [B, C, T] to each named stream of tokens [B, K, L]."""
+        """Encode audio [B, C, T] to each named stream: tokens [B, K, L] or latents [B, D, L]."""
         self.check_streams(names)
-        return {name: self.encode(audio) for name in names}
+        return {
+            name: self.to_latents(audio) if name == LATENTS else self.encode(audio)
+            for name in names
+        }
 
     def check_streams(self, names: tuple[str, ...]) -> None:
         """Raise UserError for streams that this codec doesn't have."""
         if unknown := sorted(set(names) - set(self.stream_names)):
             raise UserError(
-                f"{type(self).__name__} has the token streams {self.stream_names}, not {unknown}"
+                f"{type(self).__name__} has the streams {self.stream_names}, not {unknown}"
             )
 
     def check_tokens(self, tokens: Tensor) -> None:
@@ -91,9 +107,23 @@ class Codec(nn.Module, ABC):
                 f"got {int(tokens.min())} to {int(tokens.max())}"
             )
 
-    def check_encoded(self, tokens: Tensor, num_samples: int) -> None:
-        """Raise UserError unless tokens are what `encode` must return for so many samples."""
+    def check_encoded(self, encoded: Tensor, num_samples: int, stream: str = "tokens") -> None:
+        """Raise UserError unless a stream is what the codec must return for so many samples."""
         length = -(-num_samples // self.hop)
+        if stream == LATENTS:
+            self._check_latents(encoded, length)
+        else:
+            self._check_tokens(encoded, length, num_samples)
+
+    def _check_latents(self, latents: Tensor, length: int) -> None:
+        fits = latents.dim() == 3 and latents.shape[1:] == (self.latent_dim, length)
+        if not fits or not latents.is_floating_point() or not latents.isfinite().all():
+            raise UserError(
+                f"{type(self).__name__}.to_latents must return finite floats [batch, "
+                f"{self.latent_dim}, {length}], got {latents.dtype} {list(latents.shape)}"
+            )
+
+    def _check_tokens(self, tokens: Tensor, length: int, num_samples: int) -> None:
         grid = tokens.dim() == 3 and tokens.shape[1:] == (self.num_codebooks, length)
         inside = not tokens.numel() or 0 <= int(tokens.min()) <= tokens.max() < self.codebook_size
         if grid and inside and tokens.dtype == torch.int64:

@@ -49,12 +49,12 @@ class AudioWindow:
 
 @dataclass(frozen=True)
 class TokenWindow:
-    """A segment of a codec's tokens; all lengths are in tokens of one codebook.
+    """A segment of a codec's tokens, or latents; all lengths are in positions of them.
 
     Attributes:
         length: of the segment
-        context: tokens before the segment that the model reads as well
-        streams: the codec's token streams that the model reads, by their keys in a batch
+        context: positions before the segment that the model reads as well, of the first stream
+        streams: the codec's streams that the model reads, by their keys in a batch
     """
 
     length: int
@@ -63,6 +63,11 @@ class TokenWindow:
 
     def __post_init__(self) -> None:
         _check("tokens", self.length, self.context, 1)
+
+    @property
+    def context_stream(self) -> str:
+        """The codec's stream that the context is of."""
+        return next(iter(self.streams.values()))
 
     def in_samples(
         self, sample_rate: int, hop: int, align: int | None = None, channels: int = 1

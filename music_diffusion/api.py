@@ -15,7 +15,7 @@ from callbacks.ema import EMA
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.termination import Termination
 from codec.jukebox import JukeboxCodec
-from datamodules.token_store import Header, TokenStore, slice_tokens
+from datamodules.token_store import Header, TokenStore, slice_stream
 from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.errors import UserError
@@ -78,7 +78,7 @@ def decode(
 def _decoded(store: TokenStore, codec: Codec) -> Iterator[tuple[str, Tensor]]:
     for key in store.keys():
         array = store.array(key, "tokens")
-        tokens = slice_tokens(array, 0, array.shape[-1])
+        tokens = slice_stream(array, 0, array.shape[-1])
         yield store.track(key).source, codec.decode(tokens[None])[0]
 
 

@@ -1,15 +1,15 @@
-"""encode: a folder of music to tokens, ahead of training."""
+"""encode: a folder of music to tokens or latents, ahead of training."""
 
 import logging
 from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from codec.jukebox import JukeboxCodec
 from datamodules.data_order import ignore_sigterm
 from datamodules.encode import EncodeModule, EncodingJob, TrackReader
 from datamodules.metadata import Sidecar
 from foundation.codec import Codec
+from jbdiff.levels import COARSEST, codec_of, main_stream
 from music_diffusion.commands.options import call
 from music_diffusion.commands.trainer import RunTrainer
 
@@ -25,6 +25,7 @@ def encode(
     out: str | None = None,
     level: int = 2,
     codec: Codec | None = None,
+    streams: list[str] | None = None,
     accelerator: str = "auto",
     devices: int | str = "auto",
     num_nodes: int = 1,
@@ -38,8 +39,10 @@ def encode(
     Args:
         audio: a folder, searched with all its folders, or one file
         out: the token store's folder; the default is the one that fit looks for
-        level: the level of Jukebox's codec, 2 (coarsest), 1 or 0, where no codec is given
+        level: where no codec is given, what this level of Jukebox Diffusion trains on: the tokens
+            of Jukebox's codec at 2, 1 and 0, the latents of the spectral codec at 3
         codec: another codec, such as WavTokenizer, with --codec.path FILE
+        streams: which of the codec's streams; tokens if null, '[latents]' for a codec that has them
         accelerator: Lightning's accelerator
         devices: how many devices share the work
         num_nodes: how many machines share the work
@@ -49,8 +52,12 @@ def encode(
     Raises:
         UserError: where there is no music, and for a store that another codec made
     """
-    codec = codec or JukeboxCodec(level)
-    job = EncodingJob.create(audio, codec, out=out, sidecar=Sidecar.read(sidecar))
+    if codec is None:
+        codec = codec_of(level)
+        streams = streams or ([main_stream(codec)] if level == COARSEST else None)
+    names = tuple(streams or codec.token_streams)
+    codec.check_streams(names)
+    job = EncodingJob.create(audio, codec, names, out, Sidecar.read(sidecar))
     todo = job.todo
     trainer = RunTrainer(
         accelerator=accelerator,
@@ -71,5 +78,5 @@ def encode(
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
     job.finish()
-    log.info("%d tracks of tokens in %s", len(job.store.keys()), job.store.folder)
+    log.info("%d tracks of %s in %s", len(job.store.keys()), " and ".join(names), job.store.folder)
     return job.store.folder

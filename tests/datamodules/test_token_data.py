@@ -7,7 +7,7 @@ from datamodules.token_data import TokenDataModule
 from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.windows import TokenWindow
-from tests.datamodules.test_token_store import Coarse, Triple, encode
+from tests.datamodules.test_token_store import Coarse, Smooth, Triple, encode
 
 
 class Reader(LightningModule):
@@ -21,7 +21,7 @@ class Reader(LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.batches.append(batch)
-        return self.weight * batch["tokens"].float().mean()
+        return self.weight * next(iter(batch.values())).float().mean()
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
@@ -55,6 +55,16 @@ def test_batches_are_grids_with_their_context(music, codec, books):
         assert batch["context"].shape == (3, books, 20)
         first, rest = batch["tokens"][:, :1], batch["tokens"][:, 1:]
         assert torch.equal(rest, (first + torch.arange(1, books)[:, None]) % 8)
+
+
+def test_latents_come_with_their_context_and_none_of_the_tokens(music):
+    window = TokenWindow(100, 20, {"latents": "latents"})
+    batches, data = fit(Smooth(), window, audio=str(music))
+    assert data.store.header.streams == ("latents",)
+    for batch in batches:
+        assert batch["latents"].shape == (3, 2, 100) and batch["latents"].dtype == torch.float32
+        assert batch["context"].shape == (3, 2, 20) and "tokens" not in batch
+        assert torch.equal(batch["latents"][:, 0], -batch["latents"][:, 1])
 
 
 def test_short_tracks_are_repeated_and_counted_in_seconds(music, caplog):

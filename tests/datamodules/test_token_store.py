@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from audio import files as audio_files
 from datamodules.encode import EncodingJob, TrackReader
 from datamodules.metadata import Sidecar
-from datamodules.token_store import Header, TokenStore
+from datamodules.token_store import Header, TokenStore, slice_stream
 from foundation.codec import Codec
 from foundation.errors import UserError
 
@@ -26,6 +27,20 @@ class Coarse(Codec):
 
     def decode(self, tokens):
         return (tokens.float() / 7).repeat_interleave(self.hop, -1)
+
+
+class Smooth(Coarse):
+    """Loudness as a latent of two channels, the second one turned over."""
+
+    fingerprint, latent_dim, stream_names = "smooth", 2, ("tokens", "latents")
+
+    def to_latents(self, audio):
+        mono = torch.nn.functional.pad(audio.mean(1), (0, -audio.shape[-1] % self.hop))
+        loud = mono.unflatten(-1, (-1, self.hop)).abs().mean(-1)
+        return torch.stack([loud, -loud], 1)
+
+    def from_latents(self, latents):
+        return latents[:, :1].repeat_interleave(self.hop, -1)
 
 
 class Triple(Coarse):
@@ -47,9 +62,9 @@ def music(tmp_path):
     return tmp_path / "music"
 
 
-def encode(folder, out, sidecar=None, codec=None):
+def encode(folder, out, sidecar=None, codec=None, streams=None):
     codec = codec or Coarse()
-    job = EncodingJob.create(folder, codec, out=out, sidecar=Sidecar.read(sidecar))
+    job = EncodingJob.create(folder, codec, streams, out, Sidecar.read(sidecar))
     todo = job.todo
     for path, samples in (TrackReader(todo, codec)[i] for i in range(len(todo))):
         job.encode(codec, type(folder)(path), samples)
@@ -92,7 +107,7 @@ def test_tokens_of_another_codec_are_refused(tmp_path):
     other = Header("other", 8000, 64, 8, ("tokens",))
     with pytest.raises(ValueError, match="made by codec coarse .* other .*encode again"):
         store.check(other)
-    with pytest.raises(ValueError, match="lacks the token streams"):
+    with pytest.raises(ValueError, match="lacks .'round_trip'.: encode again with --streams"):
         store.check(Header.of(Coarse(), ("tokens", "round_trip")))
 
 
@@ -116,6 +131,24 @@ def test_a_grid_of_three_codebooks_is_stored_as_it_is(music, tmp_path):
         store.array(key, "tokens")
     with pytest.raises(UserError, match="have 2 codebooks, this model's codec has 3"):
         store.check(Header.of(Triple(), ("tokens",)))
+
+
+def test_latents_are_stored_in_half_precision_and_only_where_they_are_asked_for(music, tmp_path):
+    store, _ = encode(music, tmp_path / "plain", codec=Smooth())
+    assert store.header.streams == ("tokens",)
+    with pytest.raises(UserError, match=r"lacks .'latents'.: encode again with --streams '.lat"):
+        store.check(Header.of(Smooth(), ("latents",)))
+    store, _ = encode(music, tmp_path / "out", codec=Smooth(), streams=("latents",))
+    reopened = TokenStore.open(tmp_path / "out")
+    assert reopened.header == store.header == Header.of(Smooth(), ("latents",))
+    key = next(key for key in store.keys() if store.track(key).source == "2.wav")
+    array = store.array(key, "latents")
+    assert array.shape == (2, 126) and array.dtype == np.float16
+    whole = Smooth().to_latents(audio_files.read(music / "2.wav")[None])[0]
+    torch.testing.assert_close(slice_stream(array, 3, 50), whole[:, 3:53], atol=1e-3, rtol=0)
+    store.header = replace(store.header, latent_dim=3)
+    with pytest.raises(UserError, match=r"shape \[2, 126\], the store has 3 channels"):
+        store.array(key, "latents")
 
 
 def test_a_store_of_an_older_version_is_read(tmp_path):
@@ -176,4 +209,21 @@ class Wrong(Coarse):
 def test_what_a_codec_encodes_is_checked_before_it_is_stored(change, music, tmp_path):
     with pytest.raises(UserError, match=r"Wrong.encode must return int64 tokens \[batch, 1, 125\]"):
         encode(music, tmp_path / "out", codec=Wrong(change))
+    assert not list((tmp_path / "out").glob("tracks/*"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda latents: latents[:, :1],
+        lambda latents: latents[..., 1:],
+        lambda latents: latents.long(),
+        lambda latents: latents / 0,
+    ],
+)
+def test_latents_are_checked_before_they_are_stored(change, music, tmp_path):
+    codec = Smooth()
+    codec.to_latents = lambda audio: change(Smooth.to_latents(codec, audio))
+    with pytest.raises(UserError, match=r"Smooth.to_latents must return finite floats \[batch, 2"):
+        encode(music, tmp_path / "out", codec=codec, streams=("latents",))
     assert not list((tmp_path / "out").glob("tracks/*"))
