@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from foundation.settings import as_settings, class_path
+from music_diffusion.checkpoints.named_classes import trust_named
 from music_diffusion.version import commit, version
 
 INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
@@ -46,6 +48,8 @@ class Provenance(Callback):
             content["data"] = describe()
         checkpoint[KEY] = content
         make_plain(checkpoint, pl_module)
+        with suppress(OSError):  # a cache that can't be written: sample will ask for --trust
+            trust_named(checkpoint.get("hyper_parameters"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 checkpoint[WANDB_ID] = logger.version

@@ -1,17 +1,16 @@
 """Models from files: a checkpoint of fit, what export wrote, or published weights."""
 
-import importlib
-import importlib.util
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from argparse import ArgumentError
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from jsonargparse import ArgumentParser, Namespace
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import instantiate_module
 
 from foundation.audio_module import AudioModel
 from foundation.errors import MissingFileError, UserError
@@ -19,12 +18,12 @@ from foundation.settings import CONFIG, read_config
 from foundation.weights import mismatch, read_content, read_state
 from jbdiff.published import published_dance
 from music_diffusion.checkpoints.legacy import upgrade_settings
+from music_diffusion.checkpoints.named_classes import import_named
 from music_diffusion.commands.error_lines import user_error
 from music_diffusion.commands.runs import find_checkpoint
 from music_diffusion.provenance import KEY
 
-OURS = ("codec", "sedd", "jbdiff", "foundation", "audio", "datamodules", "callbacks", "metrics")
-DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+Settings = TypeVar("Settings", dict, Namespace)
 
 
 def load_model(
@@ -40,7 +39,7 @@ def load_model(
 
     Raises:
         UserError: for a file that isn't a model, doesn't fit its settings or its codec, or names a
-            class that is neither this project's, nor imported, nor in the current folder
+            class that is neither this project's nor the user's
     """
     path = Path(find_checkpoint(str(path))).expanduser()
     device = device_of(accelerator)
@@ -87,10 +86,10 @@ def rebuild(content: dict, source: str | Path) -> LightningModule:
     settings.pop("_instantiator", None)
     import_named(settings, source)
     try:
-        model = instantiate_module(LightningModule, settings)
+        model = build(settings)
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArgumentError) as error:
         reason = user_error(error) or error
         raise UserError(f"{source} doesn't fit the settings it holds: {reason}") from error
     model.on_load_checkpoint(content)
@@ -112,54 +111,39 @@ def load_published(path: Path, sample_rate: int | None) -> AudioModel:
     return published_dance(path, sample_rate)
 
 
-def import_named(settings: Mapping, source: str | Path) -> None:
-    """Import the classes that settings from a file name.
+def build(settings: Mapping) -> LightningModule:
+    """Make the model of settings from a file, as the command line makes one of the user's.
 
-    They must be this project's, imported already, or in a file of the current folder: nothing else
-    that is installed is imported because a file says so.
+    Texts are values alone: none is read as YAML, or as the path or URL of a config.
     """
-    here = Path.cwd()
-    for key, name in named(settings):
-        module, top = name.rpartition(".")[0], name.partition(".")[0]
-        if top in OURS or is_imported_class(name):
-            continue
-        place = find_place(top, here)
-        if place and not place.is_relative_to(here.resolve()):
-            raise UserError(f"{source} is refused: it names {name}, from outside this project")
-        if key in ("class_path", "_class_path"):
-            if place is None:
-                raise UserError(
-                    f"{source} needs the class {name}, and there is no {top}.py in the current "
-                    f"folder {here}: run this where it is, or import it first"
-                )
-            importlib.import_module(module)
+    module, _, name = settings["_class_path"].rpartition(".")
+    kind = getattr(sys.modules[module], name)
+    if not issubclass(kind, LightningModule):
+        raise UserError(f"{kind.__name__} is no model")
+    options = {key: value for key, value in settings.items() if key != "_class_path"}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "model", fail_untyped=False)
+    parsed = parser.parse_object({"model": map_texts(options, Text)})
+    return parser.instantiate(map_texts(parsed, str)).model
 
 
-def is_imported_class(name: str) -> bool:
-    """Say whether a name is that of a class which is imported, and isn't Python's own."""
-    module, _, attribute = name.rpartition(".")
-    found = getattr(sys.modules.get(module), attribute, None)
-    return isinstance(found, type) and name.partition(".")[0] not in sys.stdlib_module_names
+class Text(str):
+    """A text that jsonargparse takes as it is: it reads `str` alone as a path or as YAML."""
 
 
-def find_place(module: str, here: Path) -> Path | None:
-    """Find the file or folder of a module, which may lie in the current folder."""
-    if str(here) not in sys.path:
-        sys.path.append(str(here))
-    spec = importlib.util.find_spec(module)
-    if spec is None:
-        return None
-    folders = spec.submodule_search_locations or [spec.origin if spec.has_location else None]
-    return Path(next(iter(folders)) or "/")  # / for what is built into Python
+def map_texts(settings: Settings, kind: type[str]) -> Settings:
+    """Copy nested settings with every text as one of this kind."""
 
+    def copy(value: object) -> object:
+        if isinstance(value, (dict, Namespace)):
+            made = Namespace() if isinstance(value, Namespace) else {}
+            for name, part in value.items():
+                made[name] = copy(part)
+            return made
+        if isinstance(value, (list, tuple)):
+            return type(value)(copy(part) for part in value)
+        return kind(value) if isinstance(value, str) else value
 
-def named(settings: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Find what could be the name of a class or function in nested settings, with its key."""
-    if isinstance(settings, Mapping):
-        for name, value in settings.items():
-            yield from named(value, str(name))
-    elif isinstance(settings, (list, tuple)):
-        for value in settings:
-            yield from named(value)
-    elif isinstance(settings, str) and DOTTED.fullmatch(settings):
-        yield key, settings
+    made = copy(settings)
+    assert isinstance(made, type(settings))
+    return made

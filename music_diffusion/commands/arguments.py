@@ -10,6 +10,7 @@ import yaml
 
 from foundation.errors import MissingFileError, UserError
 from music_diffusion.checkpoints.legacy import upgrade_config
+from music_diffusion.checkpoints.named_classes import trust
 
 
 def with_configs_first(args: list[str]) -> list[str]:
@@ -17,10 +18,12 @@ def with_configs_first(args: list[str]) -> list[str]:
 
     A config is a file, or the name of one of ours: `--config sedd_absorb`. configs/jbdiff.yaml is
     the one where a level is given and neither a config nor a model. The folders of the configs,
-    and the current one, become importable, after everything else.
+    and the current one, become importable, after everything else. Checkpoints may name the classes
+    of the modules of --trust MODULE.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config", action="append", default=[])
+    parser.add_argument("--trust", action="append", default=[])
     parser.add_argument("--model")
     parser.add_argument("--model.jb_level", dest="level")
     try:
@@ -33,6 +36,8 @@ def with_configs_first(args: list[str]) -> list[str]:
     for folder in (Path.cwd(), *(path.absolute().parent for path in configs)):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
+    for module in known.trust:
+        trust(module)
     first = [part for path in configs for part in ("--config", settings_in(path))]
     first += ["--model", known.model] if known.model else []
     return first + (["--model.jb_level", known.level] if known.level else []) + rest

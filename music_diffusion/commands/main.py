@@ -25,6 +25,8 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   download   published weights: lists them, or gets those named
   quickstart train a small model on built-in music for a few minutes, and sample
 
+  --trust MODULE   with a command: a checkpoint may name classes of this module of yours; those
+             that a training named here are known
   --version  the version and commit of this program
 
 After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 in the environment

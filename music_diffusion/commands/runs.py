@@ -32,7 +32,14 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
 
 
 def find_checkpoint(which: str, name: str | None = None, root: str | None = None) -> str:
-    """Find `last` or `best` of a run, or of the newest one where none is named."""
+    """Find `last` or `best` of a run, or of the newest one where none is named.
+
+    Raises:
+        MissingFileError: where there is none
+        UserError: for a URL, since Lightning runs the code that a remote checkpoint holds
+    """
+    if "://" in which:
+        raise UserError(f"{which} is not on this machine: download it and give the file's path")
     if which not in NEWEST:
         return which
     if name or root:

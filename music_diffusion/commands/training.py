@@ -50,7 +50,7 @@ class CommandLine(LightningCLI):
         root, self.resumed, self.content = config.trainer.default_root_dir, None, {}
         if config.ckpt_path:
             self.resumed = find_checkpoint(config.ckpt_path, config.name, root)
-            if "://" not in self.resumed and self.resumed != "hpc":
+            if self.resumed != "hpc":
                 self.content = check_resumable(self.resumed, config.model)
         elif self.config.subcommand != "fit":
             print(f"{self.config.subcommand}: no --ckpt_path, this is the model before training")
