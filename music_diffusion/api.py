@@ -13,6 +13,7 @@ from callbacks.batch_seed import BatchSeed
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
 from callbacks.run_folder import RunFolder, local_folder
+from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from codec.jukebox import JukeboxCodec
 from datamodules.token_store import Header, TokenStore, slice_stream
@@ -131,7 +132,7 @@ def _fit_objects(
     resumed = find_checkpoint(ckpt_path, name, root) if ckpt_path else None
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
-    always = [run, BatchSeed(), Termination(), Provenance()]
+    always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths()]
     options |= {
         "default_root_dir": folder_of(name, root, resumed),
         "callbacks": [*always, *callbacks],

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
 from callbacks.run_folder import RunFolder, local_folder
+from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from foundation.errors import MissingFileError, UserError
 from foundation.weights import read_content
@@ -104,7 +105,7 @@ def train(command: str, args: list[str]) -> CommandLine:
             save_config_callback=RunConfig,
             trainer_defaults={
                 "use_distributed_sampler": False,  # ours give each process its share already
-                "callbacks": [BatchSeed(), Termination(), Provenance()],
+                "callbacks": [BatchSeed(), Termination(), Provenance(), StoredPaths()],
             },
             parser_kwargs={"exit_on_error": False, command: options},
             args=[command, *with_configs_first(args)],
