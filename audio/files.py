@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audio.resample import ratio, sinc_resampler
 from foundation.errors import MissingFileError, UserError
-from foundation.files import replacing
+from foundation.files import bytes_of, replacing, user_path
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
@@ -44,7 +44,7 @@ def find(folder: str | Path) -> list[Path]:
 
     UserError where there are none, MissingFileError where there is no such folder or file.
     """
-    root = Path(folder).expanduser()
+    root = user_path(folder, "the folder of music")
     wanted = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
     if root.is_file():
         if root.suffix.lower() not in AUDIO_SUFFIXES:
@@ -52,7 +52,8 @@ def find(folder: str | Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise MissingFileError(f"no such folder or audio file: {root}")
-    files = sorted(path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES)
+    found = (path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES)
+    files = sorted(path for path in found if path.is_file() or not path.exists())  # no pipes
     if not files:
         raise UserError(f"no audio files in {root} {wanted}")
     return files
@@ -88,15 +89,21 @@ def check(path: str | Path) -> Info:
 def _open(path: Path) -> soundfile.SoundFile:
     if not path.is_file():
         kind = "it is a folder" if path.is_dir() else "there is none"
+        kind = "it is a link to nothing" if path.is_symlink() and not path.exists() else kind
         raise MissingFileError(f"an audio file is needed at {path}: {kind}")
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(name_for_libsndfile(path))
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise AudioError(f"{path} can't be read: {_reason(error)}") from error
     if not 0 < file.frames < 2**40:  # libsndfile returns 2**63 - 1 for an unknown length
         file.close()
         raise AudioError(f"{path} can't be read: it holds no samples or no usable length")
     return file
+
+
+def name_for_libsndfile(path: Path) -> Path | bytes:
+    """Return a path as soundfile takes it: as text it refuses names that aren't UTF-8."""
+    return path if os.name == "nt" else bytes_of(path)
 
 
 def _reason(error: Exception) -> str:
@@ -201,7 +208,8 @@ def write(path: str | Path, samples: Tensor, sample_rate: int, format: str = "PC
     subtype = "PCM_16" if format == "PCM16" else "FLOAT"
     try:
         with replacing(path) as temporary:
-            soundfile.write(temporary, samples.T.numpy(), sample_rate, subtype, format=container)
+            name = name_for_libsndfile(temporary)
+            soundfile.write(name, samples.T.numpy(), sample_rate, subtype, format=container)
     except soundfile.LibsndfileError as error:  # its message is always "System error"
         full = shutil.disk_usage(path.parent).free < samples.nbytes
         number = errno.ENOSPC if full else errno.EIO

@@ -17,6 +17,7 @@ from callbacks.fad_plot import draw, log_picture, write_csv
 from callbacks.reference_clips import decoded, spread_segments, validation_files
 from callbacks.trial import is_trial
 from foundation.audio_module import AudioModel, Batch
+from foundation.checks import check_not_empty
 from foundation.errors import UserError
 from metrics.clip_scorer import ClipScorer
 from metrics.embed_files import embed_files
@@ -84,6 +85,7 @@ class FAD(Callback):
                 "num_clips must be at least 2, seconds and every_n_steps positive, and num_demos "
                 f"0 or more; got {num_clips}, {seconds}, {every_n_steps} and {num_demos}"
             )
+        check_not_empty(reference=reference)
         self.reference, self.embedding = reference, embedding
         self.every_n_steps = every_n_steps
         self.num_clips, self.seconds, self.num_demos = num_clips, seconds, num_demos
@@ -107,7 +109,7 @@ class FAD(Callback):
 
     def setup(self, trainer: Trainer, pl_module: AudioModel, stage: str) -> None:
         """Find mistakes before training starts."""
-        if self.reference:
+        if self.reference is not None:
             audio_files.find(self.reference)
         if self._scorer is None:
             with isolate_rng():
@@ -210,7 +212,8 @@ class FAD(Callback):
 
     def _embed_reference(self, trainer: Trainer, pl_module: AudioModel) -> Tensor | None:
         """Embed the reference: the first process fills the cache, the others read it."""
-        files = audio_files.find(self.reference) if self.reference else validation_files(trainer)
+        given = self.reference
+        files = validation_files(trainer) if given is None else audio_files.find(given)
         if not files:
             log.info("FAD: the reference is validation music after the model's codec")
             return None

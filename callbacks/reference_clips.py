@@ -10,13 +10,14 @@ from torch import Tensor
 
 from audio import files as audio
 from foundation.codec import Codec
+from foundation.files import user_path
 
 
 def validation_files(trainer: Trainer) -> list[Path]:
     """List the data module's validation tracks whose audio files exist."""
     data = getattr(trainer, "datamodule", None)
     tracks = getattr(data, "val_tracks", None) or []
-    root = Path(getattr(data, "audio", None) or ".").expanduser()
+    root = user_path(getattr(data, "audio", None) or ".", "audio")
     suffixes = audio.AUDIO_SUFFIXES
     paths = [path for track in tracks for path in (track.path, root / track.name)]
     return sorted({p for p in paths if p.suffix.lower() in suffixes and p.is_file()})

@@ -9,6 +9,7 @@ from torch import Tensor
 from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
 from foundation.codec import Codec
 from foundation.errors import MissingFileError, UserError
+from foundation.files import user_path
 from foundation.weights import fingerprint, load_strictly, read_state, under
 
 EMBEDDED = Path(__file__).with_name("embedded.safetensors")
@@ -33,7 +34,7 @@ class JukeboxCodec(Codec):
             raise UserError(f"level must be 0 (finest), 1 or 2 (coarsest), got {level}")
         self.level, self.sample_rate, self.hop = level, SAMPLE_RATE, HOPS[level]
         self.vqvae = VQVAE()
-        load_weights(self.vqvae, Path(path).expanduser() if path else EMBEDDED)
+        load_weights(self.vqvae, EMBEDDED if path is None else user_path(path, "path"))
         self.codebook_size = self.vqvae.config.codebook_size
         self.latent_dim = self.vqvae.config.emb_width
         self.stream_names = ("tokens",) if level == 2 else ("tokens", "round_trip")

@@ -16,6 +16,7 @@ from codec.spectral_network import SpectralConfig, SpectralNetwork
 from codec.spectral_quantiser import PredictiveQuantiser
 from foundation.codec import LATENTS, Codec, full_precision, mono
 from foundation.errors import UserError
+from foundation.files import user_path
 from foundation.weights import fingerprint, load_strictly, read_state, under
 
 EMBEDDED = Path(__file__).with_name("spectral.safetensors")
@@ -76,7 +77,7 @@ class SpectralCodec(Codec):
         self.num_codebooks = num_codebooks or most
         self.codebook_size, self.latent_dim = config.codebook_size, config.latent_dim
         self.weights = SpectralWeights(config)
-        load_weights(self.weights, Path(path).expanduser() if path else EMBEDDED)
+        load_weights(self.weights, EMBEDDED if path is None else user_path(path, "path"))
         self.eval().requires_grad_(False)
 
     @cached_property

@@ -11,6 +11,7 @@ from codec.wavtokenizer_decoder import BANDWIDTHS, Backbone, Head
 from codec.wavtokenizer_encoder import DIM, Encoder
 from foundation.codec import Codec, full_precision, mono
 from foundation.errors import MissingFileError, UserError
+from foundation.files import user_path
 from foundation.weights import fingerprint, mismatch, read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096
@@ -157,7 +158,7 @@ class WavTokenizer(Codec):
 
 def read(path: str | Path) -> dict[str, Tensor]:
     """Read a file of weights; MissingFileError says how to get it."""
-    path = Path(path).expanduser()
+    path = user_path(path, "path")
     if not path.is_file():
         raise MissingFileError(
             f"no WavTokenizer weights at {path}: get them with "

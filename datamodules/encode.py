@@ -16,14 +16,15 @@ from datamodules.token_store import Header, TokenStore, track_key
 from datamodules.tracks import name_of
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
-from foundation.files import cache_folder
+from foundation.files import bytes_of, cache_folder, output_folder, user_path
 
 log = logging.getLogger(__name__)
 
 
 def default_store(folder: Path, codec: Codec, streams: tuple[str, ...]) -> Path:
     """Return the cache's folder for the tokens of a music folder, a codec and its streams."""
-    key = hashlib.sha256(f"{folder.resolve()} {codec.fingerprint} {sorted(streams)}".encode())
+    made_of = f"{folder.resolve()} {codec.fingerprint} {sorted(streams)}"
+    key = hashlib.sha256(bytes_of(made_of))
     return cache_folder() / "tokens" / f"{folder.name}-{key.hexdigest()[:12]}"
 
 
@@ -66,12 +67,17 @@ class EncodingJob:
         Raises:
             UserError: for a folder without audio files, and a store of another codec
         """
-        root, streams = Path(folder).expanduser(), streams or codec.token_streams
+        root, streams = user_path(folder, "audio"), streams or codec.token_streams
         files = audio_files.find(root)
-        place = Path(out).expanduser() if out else default_store(root, codec, streams)
+        place = default_store(root, codec, streams) if out is None else output_folder(out)
         store = TokenStore.create(place, Header.of(codec, streams))
-        keys = {path: track_key(path, root) for path in files}
-        return cls(root, store, keys, sidecar or Sidecar())
+        job = cls(root, store, {}, sidecar or Sidecar())
+        for path in files:
+            try:
+                job.keys[path] = track_key(path, root)
+            except OSError as error:  # a link to nothing, a file that has just gone
+                job.failed[path] = f"{path}: {error.strerror}"
+        return job
 
     @property
     def todo(self) -> list[Path]:
@@ -101,7 +107,8 @@ class EncodingJob:
         for reason in self.failed.values():
             log.warning("not encoded: %s", reason)
         if not self.store.keys():
-            raise UserError(f"none of the {len(self.keys)} files in {self.root} could be encoded")
+            count = len(self.keys | self.failed)
+            raise UserError(f"none of the {count} files in {self.root} could be encoded")
         names = {key: name_of(path, self.root) for path, key in self.keys.items()}
         self.sidecar.warn_of_unknown(names.values())
         if self.sidecar.fields:

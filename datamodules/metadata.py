@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from datamodules.messages import log_once
 from foundation.errors import MissingFileError, UserError
+from foundation.files import printable, user_path
 
 TRACK, FOLDER = "track", "folder"
 
@@ -16,7 +17,7 @@ TRACK, FOLDER = "track", "folder"
 def folder_of(name: str) -> str:
     """Return the folder of a track's name, which is a path with slashes; "" at the root."""
     parent = PurePosixPath(name).parent.as_posix()
-    return "" if parent == "." else parent
+    return "" if parent == "." else printable(parent)
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Sidecar:
         """
         if path is None:
             return cls()
-        path = Path(path).expanduser()
+        path = user_path(path, "sidecar")
         readers = {".csv": read_csv, ".jsonl": read_jsonl}
         if path.suffix.lower() not in readers:
             raise UserError(f"the sidecar {path} must be a .csv or .jsonl file")

@@ -14,8 +14,9 @@ from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
 from datamodules.tracks import Track
 from datamodules.windows import FixedWindows, RandomWindows, Windows
-from foundation.checks import check_at_least, check_choice
+from foundation.checks import check_at_least, check_choice, check_not_empty
 from foundation.errors import UserError
+from foundation.files import bytes_of, printable, user_path
 
 
 class MusicDataModule(LightningDataModule, ABC):
@@ -43,6 +44,7 @@ class MusicDataModule(LightningDataModule, ABC):
         licence: str | None,
     ):
         super().__init__()
+        check_not_empty(audio=audio, licence=licence)
         check_choice("short", short, ("pad", "skip"))
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, num_workers=num_workers)
@@ -83,16 +85,16 @@ class MusicDataModule(LightningDataModule, ABC):
         length, seconds = self.window_lengths()
         names = "\n".join(sorted(f"{track.name} {track.start} {track.stop}" for track in tracks))
         return {
-            "folder": self.source().name,
+            "folder": printable(self.source().name),
             "tracks": len(tracks),
             "hours": sum(map(len, tracks)) * seconds / length / 3600,
-            "sha256": hashlib.sha256(names.encode()).hexdigest(),
+            "sha256": hashlib.sha256(bytes_of(names)).hexdigest(),
             "licence": self.licence,
         }
 
     def source(self) -> Path:
         """Return the folder that the tracks come from."""
-        return Path(self.music_folder()).expanduser()
+        return user_path(self.music_folder(), "audio")
 
     def prepare_data(self) -> None:
         """Make the demo music if no folder was given, once on each machine."""

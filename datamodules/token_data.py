@@ -15,8 +15,10 @@ from datamodules.music_data import MusicDataModule
 from datamodules.token_store import Header, TokenStore, slice_stream
 from datamodules.tracks import Track, split
 from datamodules.windows import Windows
+from foundation.checks import check_not_empty
 from foundation.codec import Codec
 from foundation.errors import UserError
+from foundation.files import user_path
 from foundation.windows import TokenWindow
 
 
@@ -89,6 +91,7 @@ class TokenDataModule(MusicDataModule):
         sidecar: str | None = None,
         licence: str | None = None,
     ):
+        check_not_empty(tokens=tokens)
         super().__init__(
             audio,
             sidecar,
@@ -134,7 +137,7 @@ class TokenDataModule(MusicDataModule):
         )
 
     def source(self) -> Path:
-        return Path(self.tokens).expanduser() if self.tokens else super().source()
+        return user_path(self.tokens, "tokens") if self.tokens else super().source()
 
     def prepare_data(self) -> None:
         """Encode the files that have no tokens yet."""

@@ -22,7 +22,7 @@ from datamodules.metadata import FOLDER, folder_of
 from datamodules.tracks import name_of
 from foundation.codec import LATENTS, Codec
 from foundation.errors import MissingFileError, UserError
-from foundation.files import remove, replacing, write_json
+from foundation.files import bytes_of, remove, replacing, write_json
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def track_key(path: Path, root: Path) -> str:
     """Hash a file's path relative to root, its size and its modification time."""
     stat = path.stat()
     text = f"{name_of(path, root)} {stat.st_size} {stat.st_mtime_ns}"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(bytes_of(text)).hexdigest()[:20]
 
 
 class TokenStore:

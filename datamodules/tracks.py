@@ -11,6 +11,7 @@ from audio import files as audio_files
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
 from foundation.errors import UserError
+from foundation.files import bytes_of, user_path
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def scan(folder: str | Path, sample_rate: int, sidecar: Sidecar | None = None) -
 
     Raises UserError where none can be read, MissingFileError where there is no folder.
     """
-    root, sidecar = Path(folder).expanduser(), sidecar or Sidecar()
+    root, sidecar = user_path(folder, "audio"), sidecar or Sidecar()
     tracks, rates, broken = [], Counter(), 0
     files = audio_files.find(root)
     for path in files:
@@ -88,7 +89,7 @@ def split(
         return [replace(only, stop=cut)], [replace(only, start=cut)]
 
     def draw(track: Track) -> float:
-        digest = hashlib.sha256(f"{seed} {track.name}".encode()).digest()
+        digest = hashlib.sha256(bytes_of(f"{seed} {track.name}")).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
     ranked = sorted(tracks, key=draw)

@@ -12,7 +12,7 @@ from datamodules.messages import log_once
 from datamodules.music_data import MusicDataModule
 from datamodules.tracks import Track, scan, split
 from datamodules.windows import Windows
-from foundation.checks import check_at_least, check_fraction
+from foundation.checks import check_at_least, check_fraction, check_not_empty
 from foundation.errors import UserError
 from foundation.windows import AudioWindow
 
@@ -116,6 +116,7 @@ class WavDataModule(MusicDataModule):
         crops_per_epoch: int | None = UNSET,
         val_crops: int | None = UNSET,
     ):
+        check_not_empty(val_audio=val_audio)
         super().__init__(
             audio,
             sidecar,

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from foundation.batch import Batch, Cond, num_examples
+from foundation.checks import check_not_empty
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -104,6 +105,12 @@ class AudioModel(LightningModule, ABC):
     @abstractmethod
     def load_weights(self, path: str) -> None:
         """Start from a checkpoint, an export or a published file; UserError if it doesn't fit."""
+
+    def start_from(self, init_from: str | None) -> None:
+        """Load the weights that the option `init_from` names, if it is given."""
+        check_not_empty(init_from=init_from)
+        if init_from is not None:
+            self.load_weights(init_from)
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments for checkpoints; call it in the constructor.

@@ -26,6 +26,15 @@ def check_fraction(**settings: float | None) -> None:
             raise UserError(f"{name} must be between 0 and 1, got {value}")
 
 
+def check_not_empty(**settings: object) -> None:
+    """Check that settings, given by name, aren't empty, as a variable that isn't set is."""
+    for name, value in settings.items():
+        if value == "":
+            raise UserError(
+                f"{name} is empty (is a variable not set?): give a value or leave it out"
+            )
+
+
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Check that a setting is one of `choices`."""
     if value not in choices:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from foundation.checks import check_not_empty
 from foundation.errors import UserError
 
 
@@ -16,9 +17,35 @@ def cache_folder() -> Path:
     return Path(base) / "music-diffusion"
 
 
+def user_path(path: str | Path, option: str) -> Path:
+    """Return the path that a user gave for an option, with ~ expanded, which shells leave after =.
+
+    UserError for an empty one, which would be the current folder.
+    """
+    check_not_empty(**{option: path})
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~NAME of nobody here
+        raise UserError(f"{option} {path}: {error}") from error
+
+
+def bytes_of(name: str | Path) -> bytes:
+    """Return a path, or a text with paths in it, as bytes.
+
+    Names that aren't UTF-8, such as those of old discs and archives, are in Python's texts as
+    surrogates, which neither UTF-8 nor printing takes.
+    """
+    return os.fsencode(name)
+
+
+def printable(name: str | Path) -> str:
+    """Return a path as text for people and files; bytes that aren't UTF-8 become \\xe9."""
+    return bytes_of(name).decode(errors="backslashreplace")
+
+
 def output_folder(out: str | Path) -> Path:
     """Return the path of a folder to write to; UserError if it, or one above it, is a file."""
-    folder = Path(out).expanduser()
+    folder = user_path(out, "out")
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise UserError(f"--out {out}: {there} is a file, give a folder")

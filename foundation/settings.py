@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from foundation.errors import UserError
+from foundation.files import user_path
 from foundation.weights import read_content
 
 CONFIG = "config.json"  # in an exported folder
@@ -19,7 +20,7 @@ def holds_settings(path: str | Path) -> bool:
 
 def settings_of(path: str | Path) -> dict:
     """Return the settings that a checkpoint of fit or an export holds; none for other files."""
-    path = Path(path).expanduser()
+    path = user_path(path, "the path of a model")
     exported = (path / CONFIG).is_file()
     content = read_config(path) if exported else read_content(path, in_place=True)
     return content.get("hyper_parameters", {})

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from foundation.errors import MissingFileError, UserError
-from foundation.files import replacing
+from foundation.files import replacing, user_path
 
 SCALAR = np.float64(0).__reduce__()[0]  # the function that makes numpy's scalars
 # Types that published files hold besides tensors, by name: numpy scalars, paths, OpenAI's settings
@@ -45,7 +45,7 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
     Raises UserError for any other file and for one that would run code, MissingFileError where
     there is none.
     """
-    path = Path(path).expanduser()
+    path = user_path(path, "the path of weights")
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise MissingFileError(f"no weights at {path}")

@@ -58,8 +58,7 @@ class Dance(AudioModel):
         self.sampler, self.demo_strength, self.learning_rate = sampler, demo_strength, learning_rate
         self.diffusion = net()
         self.diffusion.check_length(length)
-        if init_from:
-            self.load_weights(init_from)
+        self.start_from(init_from)
         if compile:
             self.diffusion.compile()
         self.sample_rate = sample_rate

@@ -86,8 +86,7 @@ class JBDiff(AudioModel):
             dropout = 0.05 if jb_level == COARSEST else 0.0
         self.net = net(self.context_tokens, dropout)
         self.net.check_length(base_tokens)
-        if init_from:
-            self.load_weights(init_from)
+        self.start_from(init_from)
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate

@@ -7,6 +7,7 @@ import torch
 
 from foundation.audio_module import AudioModel
 from foundation.errors import UserError
+from foundation.files import user_path
 from foundation.settings import holds_settings
 from jbdiff.checkpoints import dance_state
 from jbdiff.dance import CHANNELS, DiffusionAttnUnet1D
@@ -57,7 +58,7 @@ def published_models(song: Song) -> dict[str, AudioModel]:
         existing_file(name, file)
     models: dict[str, AudioModel] = {}
     for name, checkpoint in song.checkpoints.items():
-        path = Path(checkpoint).expanduser()
+        path = user_path(checkpoint, f"{name}.checkpoint")
         try:
             if holds_settings(path):
                 continue

@@ -13,7 +13,7 @@ from torch import Tensor
 from audio import files as audio
 from audio.spectrogram import write_spectrogram
 from foundation.errors import MissingFileError, UserError
-from foundation.files import write_json
+from foundation.files import user_path, write_json
 from foundation.weights import WEIGHTS
 from jbdiff.audio_buffer import AudioBuffer
 from jbdiff.song_migration import convert, sampler_settings
@@ -33,7 +33,7 @@ class SongFolder:
 
     def __init__(self, song: Song):
         self.count = song.count
-        self.folder = Path(song.out).expanduser()
+        self.folder = user_path(song.out, "out")
         self.song, self.parts = self.folder / "song.wav", self.folder / "parts"
         self.settings_file = self.folder / "settings.json"
         self.settings = settings(song)
@@ -121,7 +121,7 @@ def settings(song: Song) -> dict:
                 f"sha256 is {hashes[name][:12]}…, not {wanted[:12]}…"
             )
     for name, path in song.files.items():
-        whole = str(Path(path).expanduser().resolve())
+        whole = str(user_path(path, name).resolve())
         if name in PLAIN_FILES:
             made[name] = whole
         else:
@@ -131,7 +131,7 @@ def settings(song: Song) -> dict:
 
 def existing_file(name: str, path: str) -> Path:
     """Return a file, or an export's weights; MissingFileError names what it is for."""
-    file = Path(path).expanduser()
+    file = user_path(path, name)
     if file.is_dir() and not (file / WEIGHTS).is_file():
         raise MissingFileError(f"{name}: {path} is a folder, and not one that export wrote")
     file = file / WEIGHTS if file.is_dir() else file

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from audio.resample import KAISER_BEST as RESAMPLER
 from audio.resample import resample_kaiser_best
 from foundation.errors import MissingFileError, UserError
+from foundation.files import user_path
 from foundation.weights import fingerprint
 
 CHECKPOINTS = Path("ckpts")  # where download_ckpts.py puts files
@@ -114,9 +115,9 @@ def find_weights(path: str | Path | None, name: str, entry: str) -> Path:
         MissingFileError: there is no file at `path`
         MissingWeights: the published file isn't there; the message names the command that gets it
     """
-    if path and not Path(path).expanduser().is_file():
+    if path is not None and not user_path(path, "path").is_file():
         raise MissingFileError(f"no weights at {path}")
-    file = Path(path).expanduser() if path else CHECKPOINTS / name
+    file = CHECKPOINTS / name if path is None else user_path(path, "path")
     if not file.is_file():
         command = f"python download_ckpts.py {entry}"
         raise MissingWeights(f"no weights at {file}: get them with {command}")

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from foundation.errors import UserError
-from foundation.files import cache_folder
+from foundation.files import cache_folder, user_path
 from foundation.weights import write_state
 from metrics.embedding import Embedding
 from metrics.frechet import Gaussian
@@ -101,7 +101,7 @@ def describe(embedding: Embedding) -> dict[str, str]:
 def saved_path(name: str) -> Path:
     """Return where vectors are saved under a name; a path that ends in .safetensors stays."""
     if name.endswith(SUFFIX):
-        return Path(name).expanduser()
+        return user_path(name, "a name of vectors")
     if not name or "/" in name or name.startswith("."):
         raise UserError(f"{name!r} is neither a name nor a path that ends in {SUFFIX}")
     return cache_folder() / "saved_vectors" / f"{name}{SUFFIX}"

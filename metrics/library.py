@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from foundation.errors import UserError
+from foundation.files import user_path
 from metrics.embedding import Embedding
 
 CLIP_SECONDS = 10
@@ -38,7 +39,7 @@ class LibraryEmbedding(Embedding):
         self.clip = CLIP_SECONDS * self.sample_rate
         release = version("frechet_audio_distance")
         self.front_end = f"frechet_audio_distance {release}, clips of {CLIP_SECONDS} s"
-        folder = str(Path(path).expanduser()) if path else None
+        folder = None if path is None else str(user_path(path, "path"))
         self.library = FrechetAudioDistance(folder, model, sample_rate=self.sample_rate)
         self.model = self.library.model  # registered, so that its weights are in the fingerprint
 

@@ -20,6 +20,7 @@ from datamodules.token_store import Header, TokenStore, slice_stream
 from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.errors import UserError
+from foundation.files import user_path
 from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
@@ -70,7 +71,7 @@ def decode(
         codec.check_tokens(tokens)
         with torch.inference_mode():
             return codec.decode(tokens)
-    store = TokenStore.open(Path(tokens).expanduser())
+    store = TokenStore.open(user_path(tokens, "tokens"))
     store.check(Header.of(codec, ("tokens",)))
     return _decoded(store, codec)
 
@@ -117,7 +118,7 @@ def fit(
         text = str(value) if isinstance(value, (str, Path)) else json.dumps(value)
         args.append(f"--{key}={text}")
     for key, value in (("name", name), ("ckpt_path", ckpt_path)):
-        args += [f"--{key}", value] if value else []
+        args += [f"--{key}", value] if value is not None else []
     return train("fit", args).model
 
 
@@ -129,7 +130,7 @@ def _fit_objects(
     ckpt_path: str | None,
 ) -> LightningModule:
     root = options.get("default_root_dir")
-    resumed = find_checkpoint(ckpt_path, name, root) if ckpt_path else None
+    resumed = None if ckpt_path is None else find_checkpoint(ckpt_path, name, root)
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
     always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths()]

@@ -81,8 +81,7 @@ class SEDD(AudioModel):
                 "others with scale_by_sigma set to false"
             )
         sampler.check(self.graph)
-        if init_from:
-            self.load_weights(init_from)
+        self.start_from(init_from)
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate

@@ -264,8 +264,7 @@ class Tones(AudioModel):
             nn.Conv1d(2, width, 9, padding=4), nn.SiLU(), nn.Conv1d(width, 1, 9, padding=4)
         )
         self.sample_rate, self.window = 22050, AudioWindow(22050, length)
-        if init_from:
-            self.load_weights(init_from)
+        self.start_from(init_from)
 
     def velocity(self, x: Tensor, t: Tensor) -> Tensor:
         return self.net(torch.cat([x, t[:, None, None].expand_as(x)], dim=1)).float()

@@ -47,7 +47,7 @@ def export(
     """
     if bits not in (8, 16, 32):
         raise UserError(f"weights are exported in 8, 16 or 32 bits, got {bits}")
-    path = Path(find_checkpoint(str(checkpoint))).expanduser()
+    path = Path(find_checkpoint(str(checkpoint)))
     if path.is_dir():
         raise UserError(f"{path} is a folder: export takes a checkpoint of fit, a file")
     content = read_content(path)

@@ -41,7 +41,7 @@ def load_model(
         UserError: for a file that isn't a model, doesn't fit its settings or its codec, or names a
             class that is neither this project's nor the user's
     """
-    path = Path(find_checkpoint(str(path))).expanduser()
+    path = Path(find_checkpoint(str(path)))
     device = device_of(accelerator)
     content = read_model(path)
     if "_class_path" not in content.get("hyper_parameters", {}):

@@ -2,15 +2,20 @@
 
 import argparse
 import json
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 import yaml
 
+from foundation.checks import check_not_empty
 from foundation.errors import MissingFileError, UserError
+from foundation.files import user_path
 from music_diffusion.checkpoints.legacy import upgrade_config
 from music_diffusion.checkpoints.named_classes import trust
+
+MAY_BE_EMPTY = ("--levels", "--cond.")  # a song of no level, metadata such as a root's folder
 
 
 def with_configs_first(args: list[str]) -> list[str]:
@@ -21,6 +26,7 @@ def with_configs_first(args: list[str]) -> list[str]:
     and the current one, become importable, after everything else. Checkpoints may name the classes
     of the modules of --trust MODULE.
     """
+    args = plain_values(args)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-c", "--config", action="append", default=[])
     parser.add_argument("--trust", action="append", default=[])
@@ -43,9 +49,27 @@ def with_configs_first(args: list[str]) -> list[str]:
     return first + (["--model.jb_level", known.level] if known.level else []) + rest
 
 
+def plain_values(args: list[str]) -> list[str]:
+    """Return arguments with ~ expanded after =, where shells leave it: --data.audio=~/music.
+
+    UserError for an option's empty value, which an unset variable leaves: --data.audio "$MUSIC".
+    """
+    for before, arg in zip(["", *args], args, strict=False):
+        option, given, value = arg.partition("=")
+        if not arg and before.startswith("--") and "=" not in before:
+            option, given = before, "="
+        if given and not value and option.startswith("--") and not option.startswith(MAY_BE_EMPTY):
+            check_not_empty(**{option: ""})
+    return [re.sub(r"^(--[\w.+]+=)~(?=/|$)", home_after, arg) for arg in args]
+
+
+def home_after(option: re.Match) -> str:
+    return f"{option[1]}{user_path('~', option[1])}"
+
+
 def find_config(name: str) -> Path:
     """Find a file of settings: as it is named, or among those that come with the program."""
-    if (path := Path(name).expanduser()).is_file():
+    if (path := user_path(name, "--config")).is_file():
         return path
     ours = Path(str(files("configs")))
     if path.parent in (Path(), Path("configs")) and (ours / f"{path.stem}.yaml").is_file():
@@ -68,6 +92,7 @@ def settings_in(path: Path) -> str:
         raise UserError(f"{path} holds no settings in YAML: {reason}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings in YAML, but {type(content).__name__}")
+    check_not_empty(**{f"{path}: {name}": content.get(name) for name in ("ckpt_path", "name")})
     settings = content["settings"] if content.keys() >= {"settings", "made"} else content
     if "levels" in settings:
         from jbdiff.song_migration import converted  # it takes a second to import

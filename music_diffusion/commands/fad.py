@@ -11,6 +11,7 @@ from jsonargparse import ActionYesNo, ArgumentParser
 
 from audio import files as audio
 from foundation.errors import MissingFileError, UserError
+from foundation.files import user_path
 from metrics.embed_files import embed_files
 from metrics.embedding import Embedding
 from metrics.embedding_names import DEFAULT, SPELLINGS, EmbeddingChoice, make_embedding
@@ -62,7 +63,8 @@ def fad(
     if batch_size < 1 or num_workers < 1:
         raise UserError("batch_size and num_workers must be at least 1")
     where = find_device(device)
-    sources = [find_source(side) for side in (reference, generated)]  # before hours may pass
+    named = {"reference": reference, "generated": generated}
+    sources = [find_source(side, name) for name, side in named.items()]  # before hours may pass
     model = None
     if embedding is not None or any(source.suffix not in SAVED for source in sources):
         model = make_embedding(embedding or embedding_of(sources))
@@ -72,7 +74,7 @@ def fad(
         model = model.whole_clips()
     sides = [embed_source(source, model, where, batch_size, num_workers) for source in sources]
     for side, place in zip(sides, (save_reference, save_generated), strict=True):
-        if place:
+        if place is not None:
             side.save(saved_path(place))
             log.info("vectors saved as %s", saved_path(place))
     score = compare(sides[0], sides[1], seed)
@@ -93,9 +95,9 @@ def add_options(parser: ArgumentParser) -> None:
     )
 
 
-def find_source(source: str | Path) -> Path:
+def find_source(source: str | Path, name: str) -> Path:
     """Return the path of a side: a folder, an audio file, or saved vectors by path or name."""
-    path = Path(source).expanduser()
+    path = user_path(source, name)
     if path.suffix not in SAVED and path.exists():
         audio.find(path)
         return path

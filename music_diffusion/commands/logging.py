@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from io import TextIOWrapper
 from typing import TextIO
 
 PACKAGES = (
@@ -26,6 +27,8 @@ class AboveBars(logging.Handler):
 
 def report_events() -> None:
     """Print what our packages log; leave out Lightning's tips and what means nothing here."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr, for names that aren't UTF-8
     handler = AboveBars()
     for name in PACKAGES:
         logger = logging.getLogger(name)

@@ -4,7 +4,9 @@ import os
 import time
 from pathlib import Path
 
+from foundation.checks import check_not_empty
 from foundation.errors import MissingFileError, UserError
+from foundation.files import user_path
 
 RUNS = Path("runs")
 NEWEST = ("last", "best")  # of a run's checkpoints
@@ -18,13 +20,14 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
     """
     if name and root:
         raise UserError("give --name or --trainer.default_root_dir, not both")
-    if root:
-        return root
-    if name:
+    check_not_empty(name=name)
+    if root is not None:
+        return root if "://" in root else str(user_path(root, "default_root_dir"))
+    if name is not None:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UserError(f"--name {name} isn't a name in {RUNS}: see --trainer.default_root_dir")
         return str(RUNS / name)
-    if checkpoint and (parent := Path(checkpoint).expanduser().absolute().parent):
+    if checkpoint and (parent := Path(checkpoint).absolute().parent):
         if parent.name == "checkpoints":
             return str(parent.parent)
     job = os.environ.get("SLURM_JOB_ID")
@@ -41,9 +44,9 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
     if "://" in which:
         raise UserError(f"{which} is not on this machine: download it and give the file's path")
     if which not in NEWEST:
-        return which
+        return which if "://" in which else str(user_path(which, "the path of a checkpoint"))
     if name or root:
-        folders = [Path(folder_of(name, root, None)).expanduser()]
+        folders = [Path(folder_of(name, root, None))]
     else:
         folders = [RUNS, *RUNS.glob("*")]
     found = [path for folder in folders for path in folder.glob(f"checkpoints/{which}*.ckpt")]

@@ -13,6 +13,7 @@ import sedd.samplers  # noqa: F401 (both are imported so that a sampler's short 
 from audio import files as audio
 from foundation.audio_module import AudioModel
 from foundation.errors import UserError
+from foundation.files import user_path
 from foundation.sampler import Sampler
 from jbdiff.published import published_models
 from jbdiff.song_maker import make_song as make_with
@@ -92,9 +93,11 @@ def sample(
     if steps is not None:
         sampler = with_steps(sampler, steps)
     rate = model.sample_rate
-    given = None if prompt is None else audio.read(prompt, sample_rate=rate)
+    given = None if prompt is None else audio.read(user_path(prompt, "prompt"), sample_rate=rate)
     keep = None if regenerate is None else kept(given, regenerate, rate)
-    init = None if init_audio is None else audio.read(init_audio, sample_rate=rate)
+    init = None
+    if init_audio is not None:
+        init = audio.read(user_path(init_audio, "init_audio"), sample_rate=rate)
     files = []
     for first, number in batches(count, batch_size):
         with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", bar_format=BAR) as bar:

@@ -8,7 +8,7 @@ from torch import Tensor
 from audio import files as audio
 from audio.spectrogram import write_spectrogram
 from foundation.audio_module import AudioModel
-from foundation.files import output_folder, write_json
+from foundation.files import output_folder, user_path, write_json
 from foundation.sampler import Sampler
 from foundation.settings import as_settings
 from music_diffusion.provenance import made_now
@@ -45,5 +45,5 @@ def absolute(settings: Mapping) -> dict:
     made = {name: value for name, value in settings.items() if name != "out"}
     for name in ("checkpoint", "prompt", "init_audio"):
         if made[name]:
-            made[name] = str(Path(made[name]).expanduser().absolute())
+            made[name] = str(user_path(made[name], name).absolute())
     return made

@@ -15,6 +15,7 @@ from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from foundation.errors import MissingFileError, UserError
+from foundation.files import printable
 from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
 from music_diffusion.commands.error_lines import usage_errors, user_error
@@ -93,6 +94,9 @@ class RunConfig(SaveConfigCallback):
 def train(command: str, args: list[str]) -> CommandLine:
     """Run one of Lightning's commands; UserError for a mistake in what was asked for."""
     options = {"exit_on_error": False, "description": ABOUT}
+    for arg in args:
+        if (text := printable(arg)) != arg:
+            raise UserError(f"{text} isn't UTF-8: rename it, or give the folder above it")
     kind = type("CommandLine", (CommandLine,), {"command": command})
     try:
         return kind(
@@ -107,7 +111,7 @@ def train(command: str, args: list[str]) -> CommandLine:
                 "use_distributed_sampler": False,  # ours give each process its share already
                 "callbacks": [BatchSeed(), Termination(), Provenance(), StoredPaths()],
             },
-            parser_kwargs={"exit_on_error": False, command: options},
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, command: options},
             args=[command, *with_configs_first(args)],
         )
     except MisconfigurationException as error:
@@ -121,7 +125,7 @@ def check_resumable(path: str, model: Namespace) -> dict:
 
     Tensors stay in the file until they are used.
     """
-    file = Path(path).expanduser()
+    file = Path(path)
     if not file.exists():
         raise MissingFileError(f"no checkpoint at {file}")
     if file.is_dir():
