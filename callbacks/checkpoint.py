@@ -15,13 +15,14 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from callbacks.termination import AgreedInterrupt
 from callbacks.trial import is_trial
 from foundation.checks import check_at_least
 from foundation.errors import UserError
 from foundation.files import replacing
 
 log = logging.getLogger(__name__)
-CAUSES = {KeyboardInterrupt: "Ctrl-C", SIGTERMException: "SIGTERM"}
+CAUSES = {KeyboardInterrupt: "Ctrl-C", AgreedInterrupt: "Ctrl-C", SIGTERMException: "SIGTERM"}
 TERMINATED = 128 + 15  # the exit status shells give a process ended by SIGTERM
 
 
@@ -99,7 +100,7 @@ class StepCheckpoint(RunCheckpoint):
     """Save every so many steps, keep the newest few, and `last.ckpt` as another name of the newest.
 
     Saves too when training ends and when it is stopped: by SIGTERM, after which the process ends
-    with status 143, and, where one process trains, by Ctrl-C or an error.
+    with status 143, by Ctrl-C, and, where one process trains, by an error.
 
     Args:
         every_n_steps: steps from one to the next
@@ -130,8 +131,8 @@ class StepCheckpoint(RunCheckpoint):
     ) -> None:
         if isinstance(exception, SIGTERMException):
             exception.code = TERMINATED
-        elif trainer.world_size > 1:  # alone, saving would wait for the others for ever
-            return
+        elif trainer.world_size > 1 and not isinstance(exception, AgreedInterrupt):
+            return  # alone, saving would wait for the others for ever
         if self._saved is None or not self.active(trainer):
             return
         try:

@@ -2,13 +2,13 @@
 
 import logging
 import random
-import signal
 from collections.abc import Callable, Iterator, Sized
 
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from foundation.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class ResumableSampler(Sampler[tuple[int, int]]):
         return [order[k % len(order)] for k in range(self.rank, total, self.world_size)]
 
 
-class ResumableLoader(DataLoader):
+class ResumableLoader(WorkerLoader):
     """A loader that has a state, by which Lightning knows that it resumes within an epoch."""
 
     def state_dict(self) -> dict[str, int]:
@@ -106,7 +106,7 @@ def resumable_loader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        worker_init_fn=ignore_sigterm,
+        worker_init_fn=leave_signals_to_main,
         persistent_workers=num_workers > 0,
         pin_memory=trainer.strategy.root_device.type != "cpu",
         drop_last=shuffle and len(sampler) >= batch_size,  # the order changes, so nothing is lost
@@ -121,12 +121,3 @@ def resumable_loader(
     if shuffle:
         sampler.position = position
     return loader
-
-
-def ignore_sigterm(worker: int) -> None:
-    """Make a loader's worker ignore SIGTERM, and end with its loader.
-
-    A signal to the whole process group is handled by the main process, which writes a checkpoint; a
-    dead worker would raise an error before that.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -3,10 +3,8 @@
 import logging
 from pathlib import Path
 
-from torch.utils.data import DataLoader
-
-from datamodules.data_order import ignore_sigterm
 from datamodules.encode import EncodeModule, EncodingJob, TrackReader
+from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from datamodules.metadata import Sidecar
 from foundation.codec import Codec
 from jbdiff.levels import COARSEST, codec_of, main_stream
@@ -70,11 +68,11 @@ def encode(
     )
     log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.store.folder)
     if todo:
-        loader = DataLoader(
+        loader = WorkerLoader(
             TrackReader(todo, codec),
             batch_size=None,
             num_workers=num_workers,
-            worker_init_fn=ignore_sigterm,
+            worker_init_fn=leave_signals_to_main,
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
     job.finish()

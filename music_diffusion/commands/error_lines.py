@@ -63,6 +63,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
         return str(mistake), 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many open files: raise the limit (ulimit -n 4096), or --data.num_workers 0", 1
     if isinstance(error, OSError) and error.filename and error.errno in FILE_ERRORS:
         return f"{error.filename}: {error.strerror}", 2
     if isinstance(error, ModuleNotFoundError) and error.name in INSTALLED:

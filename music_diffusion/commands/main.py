@@ -58,6 +58,7 @@ def main(args: list[str] | None = None) -> int:
         # Lightning makes SystemExit of Ctrl-C
         if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
             raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would break the exit
         print("stopped", file=sys.stderr)
         return 130
     except Exception as error:

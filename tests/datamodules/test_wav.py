@@ -1,15 +1,11 @@
 import logging
-import os
-import signal
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch.utils.data import DataLoader
 
 from audio import files as audio_files
-from datamodules.data_order import ignore_sigterm
 from datamodules.tracks import Track, split
 from datamodules.wav import AudioWindows, Augment, WavDataModule
 from datamodules.windows import FixedWindows, RandomWindows
@@ -175,14 +171,6 @@ def test_the_split_keeps_old_tracks_in_place():
             assert all(split(tracks(count), fraction))
     (train,), (validation,) = split(tracks(1), 0.3)
     assert (train.start, train.stop, validation.start, validation.stop) == (0, 7, 7, 10)
-
-
-def test_a_worker_outlives_a_sigterm_to_all():
-    loader = DataLoader(torch.arange(8), num_workers=1, worker_init_fn=ignore_sigterm)
-    batches = iter(loader)
-    next(batches)
-    os.kill(batches._workers[0].pid, signal.SIGTERM)
-    assert len(list(batches)) == 7
 
 
 def test_bad_short_and_resampled_files_are_reported(folder, tmp_path, caplog):

@@ -1,0 +1,76 @@
+import atexit
+import multiprocessing
+import os
+import signal
+
+import pytest
+import torch
+
+from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
+
+
+def loader(num_workers: int, **options) -> WorkerLoader:
+    options |= {"worker_init_fn": leave_signals_to_main, "multiprocessing_context": "fork"}
+    return WorkerLoader(torch.arange(8), num_workers=num_workers, **options)
+
+
+@pytest.fixture
+def at_exit(monkeypatch):
+    """What would be done when Python exits, in that order."""
+    work = []
+    monkeypatch.setattr(atexit, "register", lambda *call: work.insert(0, call))
+    handler = signal.getsignal(signal.SIGCHLD)
+    yield work
+    signal.signal(signal.SIGCHLD, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_outlives_a_signal_to_all(number, at_exit):
+    batches = iter(loader(1))
+    next(batches)
+    os.kill(batches._workers[0].pid, number)
+    assert len(list(batches)) == 7
+
+
+def test_workers_end_with_the_main_process_before_anything_waits_for_them(at_exit):
+    batches = iter(loader(2, persistent_workers=True))
+    next(batches)
+    workers = batches._workers
+    for function, *arguments in at_exit[:2]:
+        function(*arguments)
+    for worker in workers:
+        worker.join(5)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_a_worker_ends_also_where_another_could_not_be_started(at_exit, monkeypatch):
+    started, start = [], multiprocessing.context.ForkProcess.start
+
+    def start_one(process):
+        if started:
+            raise OSError(24, "Too many open files")
+        started.append(process)
+        start(process)
+
+    monkeypatch.setattr(multiprocessing.context.ForkProcess, "start", start_one)
+    with pytest.raises(OSError):
+        iter(loader(2))
+    assert started
+    for function, *arguments in at_exit:
+        function(*arguments)
+    started[0].join(5)
+    assert not started[0].is_alive()
+
+
+def test_signals_wait_until_the_workers_ignore_them(monkeypatch):
+    blocked = []
+    make = torch.utils.data.DataLoader.__iter__
+
+    def spy(self):
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        return make(self)
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", spy)
+    iter(loader(1))
+    assert blocked[0] >= {signal.SIGTERM, signal.SIGINT}
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGTERM, signal.SIGINT}
