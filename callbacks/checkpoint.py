@@ -37,8 +37,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             with replacing(path) as temporary, open(temporary, "wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:  # torch's zip writer hides the system's error
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             message = f"the checkpoint can't be written, the one before is whole: {cause}"
@@ -53,9 +51,6 @@ class RunCheckpoint(Checkpoint):
         self.folder = Path(trainer.strategy.broadcast(root), "checkpoints")
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-        if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
-            for leftover in self.folder.glob(".*.ckpt.*"):
-                leftover.unlink(missing_ok=True)  # a run was killed while it wrote
 
     def active(self, trainer: Trainer) -> bool:
         """Say whether this is training, and not a trial of it."""

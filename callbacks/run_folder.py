@@ -8,6 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.trial import is_trial
 from foundation.errors import UserError
+from foundation.files import remove_leftovers
 
 WRITTEN = ("checkpoints", "demos", "config.yaml", "fad.csv", "fad.png")  # by a run
 
@@ -17,7 +18,8 @@ class RunFolder(Callback):
 
     When another run starts there, the files of the one before are moved to `earlier_1` and so on;
     resuming from one of its checkpoints is the same run. While a run lasts, another one in its
-    folder is refused; the lock is the operating system's, so a killed run leaves none.
+    folder is refused; the lock is the operating system's, so a killed run leaves none, and the
+    temporary files that it does leave are removed.
 
     Args:
         resumed: the checkpoint that training resumes from, if any
@@ -45,9 +47,11 @@ class RunFolder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """By now the settings have proved good, and nothing is written yet."""
         folder, problem = local_folder(trainer), None
-        if folder and trainer.is_global_zero and not self._resumes(folder):
+        if folder and trainer.is_global_zero:
             try:
-                set_aside(folder)
+                remove_leftovers(folder, deep=True)
+                if not self._resumes(folder):
+                    set_aside(folder)
             except OSError as error:
                 problem = str(error)
         if problem := trainer.strategy.broadcast(problem):  # all processes stop, or none

@@ -22,7 +22,7 @@ from datamodules.metadata import FOLDER, folder_of
 from datamodules.tracks import name_of
 from foundation.codec import LATENTS, Codec
 from foundation.errors import MissingFileError, UserError
-from foundation.files import bytes_of, remove, replacing, write_json
+from foundation.files import bytes_of, remove, remove_leftovers, replacing, write_json
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,9 @@ class TokenStore:
             write_json(self.folder / "tracks" / key / "track.json", content)
 
     def drop_except(self, keep: set[str]) -> int:
-        """Delete the tracks that are not in `keep`, and what interrupted writers left."""
+        """Delete the tracks that are not in `keep`, and what killed writers left."""
         dropped = [key for key in self.keys() if key not in keep]
-        for path in (self.folder / "tracks").glob(".*"):
-            remove(path)
+        remove_leftovers(self.folder / "tracks")
         for key in dropped:
             remove(self.folder / "tracks" / key)
         return len(dropped)

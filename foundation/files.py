@@ -4,16 +4,23 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from foundation.checks import check_not_empty
 from foundation.errors import UserError
+from foundation.leftovers import find_leftovers, temporary_name
+
+ATTEMPTS = 10  # to replace a folder while others write it, too
 
 
 def cache_folder() -> Path:
     """The folder for what can be computed again: XDG_CACHE_HOME/music-diffusion."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # a container's user without a name
+        raise UserError("no home folder for the cache: set HOME or XDG_CACHE_HOME") from error
     return Path(base) / "music-diffusion"
 
 
@@ -56,27 +63,62 @@ def output_folder(out: str | Path) -> Path:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what was written there replaces `path` at the end.
 
-    A file or a folder may be written. An error or an interrupt removes what was written and leaves
-    `path` as it was. The caller creates the file or folder.
+    A file or a folder may be written. It is on the disk before it gets its name, so that even a
+    power cut leaves the old or the new one. An error or an interrupt removes what was written and
+    leaves `path` as it was. The caller creates the file or folder. The first one that a process
+    writes in a folder removes there what killed processes left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    clean_once(path.parent.absolute(), os.getpid())
+    temporary = temporary_name(path)
+    remove(temporary)  # of a killed process that had this one's number
     try:
         yield temporary
-        if path.is_dir() and temporary.is_dir():  # a folder that holds files can't be replaced
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        flush(temporary)
+        rename(temporary, path)
     finally:
         remove(temporary)
 
 
+def flush(path: Path) -> None:
+    """Wait until a file, or the files of a folder, are on the disk."""
+    for file in path.iterdir() if path.is_dir() else [path]:
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+
+
+def rename(temporary: Path, path: Path) -> None:
+    """Rename; a folder that holds files can't be replaced and is removed before."""
+    for _ in range(ATTEMPTS):
+        try:
+            return os.replace(temporary, path)
+        except OSError:
+            if not (path.is_dir() and temporary.is_dir()):
+                raise
+            remove(path)
+    os.replace(temporary, path)
+
+
 def remove(path: Path) -> None:
     """Delete a file, or a folder with all it holds, if it exists."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, deep: bool = False) -> None:
+    """Delete what killed processes left in a folder, or, if `deep`, in all folders in it."""
+    for path in find_leftovers(folder, deep):
+        with suppress(OSError):  # another process removes it, too, or it is another user's
+            remove(path)
+
+
+@cache
+def clean_once(folder: Path, process: int) -> None:
+    """Remove the leftovers of a folder when a process first writes there."""
+    remove_leftovers(folder)
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -21,7 +21,7 @@ def settle_wandb(trainer: Namespace, run_id: str | None) -> None:
 
 def go_offline_without_account() -> None:
     """Keep wandb from asking for an account: without one, runs are kept on disk."""
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    netrc = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))
     known = os.environ.get("WANDB_API_KEY") or (
         netrc.is_file() and "wandb" in netrc.read_text(errors="ignore")
     )

@@ -9,6 +9,7 @@ import torch
 
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.run_folder import RunFolder
+from foundation.leftovers import temporary_name
 from tests.callbacks.toy import fit
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +77,18 @@ def test_two_runs_at_once_in_a_folder_are_refused(tmp_path):
         holder.kill()  # as a run is: its lock must go with it
         holder.wait()
     RunFolder().take(tmp_path)
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path, monkeypatch):
+    run(tmp_path, 3)
+    (tmp_path / "demos/step_00000003").mkdir(parents=True)
+    process = subprocess.Popen(["true"])
+    process.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: process.pid)
+        names = ("fad.csv", "checkpoints/last.ckpt", "demos/step_00000003/sample_0.wav")
+        left = [temporary_name(tmp_path / name) for name in names]
+    for path in left:
+        path.touch()
+    run(tmp_path, 5, "last")
+    assert not any(path.exists() for path in left)

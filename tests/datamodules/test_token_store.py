@@ -12,6 +12,7 @@ from datamodules.metadata import Sidecar
 from datamodules.token_store import Header, TokenStore, slice_stream
 from foundation.codec import Codec
 from foundation.errors import UserError
+from foundation.files import replacing
 
 
 class Coarse(Codec):
@@ -100,6 +101,17 @@ def test_an_interrupted_write_leaves_nothing_that_looks_finished(music, tmp_path
     with pytest.raises(KeyboardInterrupt):
         store.add("key", "a.wav", {"tokens": torch.zeros(1, 5, dtype=torch.long)}, {})
     assert not store.has("key") and not list((tmp_path / "out" / "tracks").iterdir())
+
+
+def test_cleaning_a_store_spares_what_another_process_is_writing(tmp_path, monkeypatch):
+    store = TokenStore.create(tmp_path / "out", Header.of(Coarse(), ("tokens",)))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", os.getppid)
+        with replacing(tmp_path / "out" / "tracks" / "key") as temporary:
+            temporary.mkdir()
+            store.drop_except(set())
+            assert temporary.exists()
+    assert os.listdir(tmp_path / "out" / "tracks") == ["key"]
 
 
 def test_tokens_of_another_codec_are_refused(tmp_path):
