@@ -71,6 +71,9 @@ class JukeboxCodec(Codec):
         codebook = self.vqvae.codebook(self.level)
         return codebook.quantise(codebook.denormalise(latents))[0][:, None]
 
+    def code_vectors(self) -> Tensor:
+        return self.vqvae.codebook(self.level).k[None]
+
     @torch.no_grad()
     def round_trip(self, audio: Tensor) -> Tensor:
         """Encode what the next coarser level decodes of audio [B, C, T] to tokens [B, 1, L]."""

@@ -105,6 +105,10 @@ class SpectralCodec(Codec):
     def latents_to_tokens(self, latents: Tensor) -> Tensor:
         return self._quantise(self.denormalise(self._checked(latents)))
 
+    def code_vectors(self) -> Tensor:
+        stages = self.weights.quantiser.codebooks[: self.num_codebooks]
+        return torch.stack([stage.k for stage in stages]) / self.weights.scale
+
     def _checked(self, latents: Tensor) -> Tensor:
         if latents.dim() != 3 or latents.shape[1] != self.latent_dim:
             raise UserError(

@@ -138,6 +138,9 @@ class WavTokenizer(Codec):
                 return self.net.decode(tokens).clamp(-1, 1)
             return self._decode_pieces(tokens, self.piece).clamp(-1, 1)
 
+    def code_vectors(self) -> Tensor:
+        return self.net.codebook.embed[None]
+
     def _decode_pieces(self, tokens: Tensor, piece: int) -> Tensor:
         """Decode tokens [B, L] in pieces of equal length; each replaces the previous one's end."""
         hop, total = self.hop, tokens.shape[1]

@@ -1,6 +1,7 @@
 """What data modules deliver to models."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from torch import Tensor
 
@@ -11,3 +12,8 @@ Cond = Mapping[str, Sequence[str]]  # metadata of the tracks by name, a value fo
 def num_examples(batch: Batch) -> int:
     """Count the examples of a batch."""
     return next(len(value) for value in batch.values() if isinstance(value, Tensor))
+
+
+def cond_of(batch: Batch) -> Cond | None:
+    """Return the metadata of a batch's examples, if the data has any."""
+    return cast("Cond | None", batch.get("cond"))

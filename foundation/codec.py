@@ -80,6 +80,10 @@ class Codec(nn.Module, ABC):
         tokens = tuple(name for name in self.stream_names if name != LATENTS)
         return tokens or self.stream_names
 
+    def code_vectors(self) -> Tensor | None:
+        """Return the vector of each code [K, V, D], from which networks may start; or None."""
+        return None
+
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Encode audio [B, C, T] to each named stream: tokens [B, K, L] or latents [B, D, L]."""
         self.check_streams(names)

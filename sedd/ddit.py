@@ -5,17 +5,22 @@ those of the published checkpoints.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import cross_entropy, linear, pad, silu
 from torch.utils.checkpoint import checkpoint
 
 from foundation.attention import Rotary, check_attention
 from foundation.batch import Cond
 from foundation.errors import UserError
 from foundation.transformer import Block, NoiseEmbedding, modulate, zeroed
+from sedd.codebook_layers import LowRankHead, initial_embedding, standardise
 from sedd.score_net import ScoreNet
+
+Update = Callable[[Tensor, Tensor, Tensor], Tensor]  # a block's
 
 
 class TokenEmbedding(nn.Module):
@@ -42,14 +47,36 @@ class OutputLayer(nn.Module):
         self.norm_final = nn.LayerNorm(hidden_size, bias=False)
         self.linear = zeroed(nn.Linear(hidden_size, num_codebooks * vocab_size))
         self.adaLN_modulation = zeroed(nn.Linear(cond_dim, 2 * hidden_size))
+        self.codebooks: LowRankHead | None = None
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """Map h [B, L, D] to logits [B, K, L, V]."""
-        shift, scale = self.adaLN_modulation(c)[:, None].chunk(2, -1)
-        h = modulate(self.norm_final(h), shift, scale)
+        h = self._modulated(h, c)
         with torch.autocast(h.device.type, enabled=False):
-            logits = linear(h.float(), self.linear.weight.float(), self.linear.bias.float())
+            logits = linear(h.float(), self._weight(), self.linear.bias.float())
         return logits.unflatten(-1, (self.num_codebooks, -1)).transpose(1, 2)
+
+    def at(self, h: Tensor, c: Tensor, where: Tensor, num_states: int) -> list[Tensor]:
+        """Map h [B, L, D] to each codebook's logits [P_k, num_states] of the first states.
+
+        `where` [B, K, L] says of which tokens, P_k of codebook k.
+        """
+        h = self._modulated(h, c)
+        with torch.autocast(h.device.type, enabled=False):
+            weights = self._weight().unflatten(0, (self.num_codebooks, -1))[:, :num_states]
+            biases = self.linear.bias.float().unflatten(0, (self.num_codebooks, -1))
+            return [
+                linear(h[places].float(), weight, bias[:num_states])
+                for places, weight, bias in zip(where.unbind(1), weights, biases, strict=True)
+            ]
+
+    def _modulated(self, h: Tensor, c: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(c)[:, None].chunk(2, -1)
+        return modulate(self.norm_final(h), shift, scale)
+
+    def _weight(self) -> Tensor:
+        weight = self.linear.weight.float()
+        return weight if self.codebooks is None else weight + self.codebooks()
 
 
 class DDiT(ScoreNet):
@@ -66,6 +93,9 @@ class DDiT(ScoreNet):
         dropout: in each block
         scale_by_sigma: let the output start from the ratios of an absorbing process (appendix C.2);
             this belongs to Absorb
+        normalise: with scale_by_sigma, let a softmax make the ratios those of a law over the
+            codebook (Ou et al. 2024, arXiv:2406.03736), whose loss is a cross-entropy at the masks
+        conv: width of a convolution over positions before the blocks; 0 for none
         attention: auto, sdpa or flash (flash-attn)
         checkpoint_activations: recompute the blocks in the backward pass, to save memory
     """
@@ -83,6 +113,8 @@ class DDiT(ScoreNet):
         scale_by_sigma: bool = True,
         attention: str = "auto",
         checkpoint_activations: bool = False,
+        normalise: bool = False,
+        conv: int = 0,
     ):
         super().__init__()
         if hidden_size % (2 * num_heads):
@@ -90,11 +122,15 @@ class DDiT(ScoreNet):
                 f"hidden_size must be a multiple of 2 * num_heads = {2 * num_heads}, "
                 f"got {hidden_size}"
             )
+        if conv < 0 or (conv and conv % 2 == 0):
+            raise UserError(f"conv must be an odd width, or 0 for none, got {conv}")
         check_attention(attention)
         self.vocab_size = vocab_size
         self.scale_by_sigma = self.absorbing_only = scale_by_sigma
+        self.normalised = normalise and scale_by_sigma
         self.checkpoint_activations = checkpoint_activations
         self.vocab_embed = TokenEmbedding(vocab_size, num_codebooks, hidden_size)
+        self.conv = nn.Conv1d(hidden_size, hidden_size, conv, padding=conv // 2) if conv else None
         self.sigma_map = NoiseEmbedding(cond_dim)
         self.rotary_emb = Rotary(hidden_size // num_heads)
         self.blocks = nn.ModuleList(
@@ -105,16 +141,62 @@ class DDiT(ScoreNet):
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Cond | None = None) -> Tensor:
         """Return log scores [B, K, L, V] for x [B, K, L] and sigma [B]; `cond` isn't read."""
+        log_score = self._log_score(self.output_layer(*self._hidden(x, sigma)), sigma)
+        return log_score.scatter(-1, x[..., None], 0)
+
+    def log_score_at(
+        self, x: Tensor, sigma: Tensor, where: Tensor, cond: Cond | None = None
+    ) -> Tensor:
+        logits = self.output_layer.at(*self._hidden(x, sigma), where, self.vocab_size)
+        batch, codebook, _ = where.nonzero(as_tuple=True)
+        in_order = torch.cat(logits)[codebook.argsort(stable=True).argsort()]  # [P, V]
+        return self._log_score(in_order, sigma[batch]).scatter(-1, x[where][:, None], 0)
+
+    def cross_entropy(
+        self, x: Tensor, sigma: Tensor, x0: Tensor, where: Tensor, cond: Cond | None = None
+    ) -> Tensor:
+        logits = self.output_layer.at(*self._hidden(x, sigma), where, self.vocab_size - 1)
+        nats = [
+            cross_entropy(row, clean[places], reduction="none")
+            for row, clean, places in zip(logits, x0.unbind(1), where.unbind(1), strict=True)
+        ]
+        zeros = torch.zeros_like(x[:, 0], dtype=torch.float32)
+        rows = zip(where.unbind(1), nats, strict=True)
+        return torch.stack([zeros.masked_scatter(places, row) for places, row in rows], 1)
+
+    def start_from_codes(self, vectors: Tensor) -> None:
+        """Start embeddings and output layer from the codes' vectors [K, N, D] in the codec."""
+        hidden_size = self.vocab_embed.embedding.shape[1]
+        scaled = standardise(vectors, self.vocab_size)
+        with torch.no_grad():
+            self.vocab_embed.embedding.copy_(initial_embedding(scaled, hidden_size))
+        self.output_layer.codebooks = LowRankHead(scaled, hidden_size)
+
+    def compile(self, *args, **kwargs) -> None:
+        """Compile the blocks, which every way through the network takes."""
+        for block in self.blocks:
+            block.compile(*args, **kwargs)
+
+    def _hidden(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the last block gives [B, L, D], and the noise level's condition."""
         h = self.vocab_embed(x)
+        if self.conv is not None:
+            h = h + self.conv(h.transpose(1, 2)).transpose(1, 2)
         c = silu(self.sigma_map(sigma))
         angles = self.rotary_emb(h)
+        recompute = self.checkpoint_activations and self.training
         for block in self.blocks:
-            if self.checkpoint_activations and self.training:
-                h = checkpoint(block, h, c, angles, use_reentrant=False)
-            else:
-                h = block(h, c, angles)
-        log_score = self.output_layer(h, c)
-        if self.scale_by_sigma:
-            offset = torch.log(torch.expm1(sigma.float())) + math.log(self.vocab_size - 1)
-            log_score = log_score - offset[:, None, None, None]
-        return log_score.scatter(-1, x[..., None], 0)
+            update: Update = partial(checkpoint, block, use_reentrant=False) if recompute else block
+            h = update(h, c, angles)
+        return h, c
+
+    def _log_score(self, logits: Tensor, sigma: Tensor) -> Tensor:
+        """Turn logits [B, ..., V] at sigma [B] into log scores."""
+        if not self.scale_by_sigma:
+            return logits
+        offset = torch.log(torch.expm1(sigma.float()))
+        if self.normalised:
+            logits = pad(logits[..., :-1].log_softmax(-1), (0, 1))
+        else:
+            offset = offset + math.log(self.vocab_size - 1)
+        return logits - offset.reshape(-1, *(1,) * (logits.dim() - 1))

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
 from foundation.audio_module import AudioModel
-from foundation.batch import Batch, Cond, num_examples
+from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.request import check_request
@@ -23,7 +22,7 @@ from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
 from sedd.objective import Objective, ScoreEntropy
 from sedd.samplers import Analytic, TokenSampler
-from sedd.score_net import ScoreNet
+from sedd.score_net import Conditioned, ScoreNet
 from sedd.weights import load_weights
 
 DEFAULT_SECONDS = 10.0  # of new audio, where `generate` isn't told
@@ -47,6 +46,7 @@ class SEDD(AudioModel):
         demo_windows: windows at most in a demo, which lasts no longer than the callback asks
         compile: compile the network
         init_from: weights to start from: a checkpoint or export of SEDD, or a published file
+        start_from_codebooks: start the network's embeddings and output layer from the codec's codes
     """
 
     sampler_type = TokenSampler
@@ -68,6 +68,7 @@ class SEDD(AudioModel):
         demo_windows: int = 3,
         compile: bool = False,
         init_from: str | None = None,
+        start_from_codebooks: bool = False,
     ):
         codec = codec or JukeboxCodec()
         super().__init__(codec)
@@ -81,6 +82,8 @@ class SEDD(AudioModel):
                 "others with scale_by_sigma set to false"
             )
         sampler.check(self.graph)
+        if start_from_codebooks:
+            self._start_from_codebooks()
         self.start_from(init_from)
         if compile:
             self.net.compile()
@@ -96,6 +99,15 @@ class SEDD(AudioModel):
         assert self.frozen is not None and isinstance(self.frozen.module, Codec)
         return self.frozen.module
 
+    def _start_from_codebooks(self) -> None:
+        vectors = self.codec.code_vectors()
+        if vectors is None:
+            raise UserError(
+                f"{type(self.codec).__name__} has no vectors of its codes: "
+                "set start_from_codebooks to false"
+            )
+        self.net.start_from_codes(vectors)
+
     def load_weights(self, path: str) -> None:
         load_weights(self.net, path)
 
@@ -108,7 +120,7 @@ class SEDD(AudioModel):
     ) -> Tensor:
         """Bound the negative log-likelihood of each example [B], in nats per token."""
         eps = self.hparams["sampling_eps"]
-        net = partial(self.net, cond=batch.get("cond"))
+        net = Conditioned(self.net, cond_of(batch))
         return self.objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -175,7 +187,7 @@ class SEDD(AudioModel):
     ) -> Tensor:
         """Sample what keep [B, K, L] doesn't keep of tokens [B, K, L], of any length."""
         chosen = self.sampler if sampler is None else sampler
-        score_fn = self.objective.log_score(partial(self.net, cond=cond))
+        score_fn = self.objective.log_score(Conditioned(self.net, cond))
 
         def draw(given: Tensor, kept: Tensor, step: OnStep) -> Tensor:
             return chosen.sample(score_fn, self.graph, self.noise, given, kept, generators, step)

@@ -1,16 +1,14 @@
 """What SEDD minimises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sedd.graph import Graph
+from sedd.graph import Absorb, Graph
 from sedd.noise import Noise
-
-ScoreFn = Callable[[Tensor, Tensor], Tensor]  # x [B, K, L], sigma [B] to log scores [B, K, L, V]
+from sedd.score_net import Conditioned, ScoreFn
 
 
 @dataclass(frozen=True)
@@ -58,5 +56,16 @@ class ScoreEntropy(Objective):
     ) -> Tensor:
         sigma, rate = self.noise.sigma(times), self.noise.rate(times)
         x_t = self.graph.perturb(tokens, sigma, generator)
-        entropy = self.graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)  # [B, K, L]
-        return rate * entropy.flatten(1).mean(1)
+        return rate * self._entropy(net, sigma, x_t, tokens).flatten(1).mean(1)
+
+    def _entropy(self, net: ScoreFn, sigma: Tensor, x_t: Tensor, tokens: Tensor) -> Tensor:
+        """Compute the score entropy [B, K, L] of x_t at sigma [B].
+
+        Of a normalised network it is a weighted cross-entropy (Ou et al. 2024, arXiv:2406.03736,
+        theorem 2), for which the logits of the masks are enough.
+        """
+        normalised = isinstance(net, Conditioned) and net.net.normalised
+        if normalised and isinstance(self.graph, Absorb):
+            nats = net.cross_entropy(x_t, sigma, tokens, self.graph.movable(x_t))
+            return nats / torch.expm1(sigma)[:, None, None]
+        return self.graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)

@@ -16,7 +16,7 @@ from foundation.sampler import OnStep, Sampler, check_steps, ignore_step
 from sedd.draws import Draws, Generators
 from sedd.graph import Graph
 from sedd.noise import Noise
-from sedd.objective import ScoreFn
+from sedd.score_net import ScoreFn, scores_at
 
 
 def euler_probs(graph: Graph, x: Tensor, log_score: Tensor, amount: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class TokenSampler(Sampler):
 
     def jumps(self, score_fn: ScoreFn, x: Tensor, where: Tensor, sigma: Tensor) -> Tensor:
         """Compute log scores [P, V] of the P tokens of x [B, K, L] where `where` is true."""
-        log_score = score_fn(x, sigma.expand(len(x)).float())[where].double()
+        log_score = scores_at(score_fn, x, sigma.expand(len(x)).float(), where).double()
         return warp(log_score, x[where], self.temperature, self.top_p)
 
 
