@@ -1,38 +1,52 @@
 """Audio files: find, probe, read and write."""
 
 import errno
+import logging
 import os
 import shutil
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
+from typing import Literal
 
 import soundfile
 import torch
 from torch import Tensor
 
-from audio.resample import ratio, sinc_resampler
+from audio.downmix import mix
+from audio.libsndfile import name_for_libsndfile
+from audio.opening import FFMPEG, SNDFILE, open_source
+from audio.resample import ratio, resample_sinc
+from audio.source import AudioError as AudioError
+from foundation.checks import check_choice
 from foundation.errors import MissingFileError, UserError
-from foundation.files import bytes_of, replacing, user_path
+from foundation.files import replacing, user_path
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
+AUDIO_SUFFIXES = (*SNDFILE, *FFMPEG)
+LOOKED_FOR = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
+NAMED = 3  # files of a kind that are named when it is left out
 MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
-MP3_WARM_UP = 8 * 1152  # frames decoded and dropped: an mp3 frame depends on earlier ones
-OGG_LAST_PAGE = 2**18  # frames; a seek into the last Vorbis page, at most this long, is not exact
+LOUDEST = 8.0  # a larger sample, 18 dB above full scale, is an integer, a unit or damage
+INTEGERS = (2.0**7, 2.0**15, 2.0**23, 2.0**31)  # full scale of samples that are integers
+TOO_LOUD = ("skip", "clip", "scale")
+TooLoud = Literal["skip", "clip", "scale"]
+DONE = {"skip": "left out", "clip": "clipped to 1", "scale": "scaled to full scale"}
 
-
-class AudioError(UserError):
-    """A file can't be read as audio; the message names it and the reason."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Info:
-    """The header of an audio file; `num_samples` is at its own `sample_rate`, in Hz."""
+    """What is known of an audio file; `num_samples` is at its own `sample_rate`, in Hz.
+
+    `peak` is its largest absolute value, where it could be more than 1 and was measured.
+    """
 
     path: Path
     sample_rate: int
     channels: int
     num_samples: int
+    peak: float | None = None
 
     def num_samples_at(self, sample_rate: int) -> int:
         """Count the samples after resampling to another rate."""
@@ -45,18 +59,32 @@ def find(folder: str | Path) -> list[Path]:
     UserError where there are none, MissingFileError where there is no such folder or file.
     """
     root = user_path(folder, "the folder of music")
-    wanted = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
     if root.is_file():
         if root.suffix.lower() not in AUDIO_SUFFIXES:
-            raise UserError(f"{root} is not an audio file {wanted}")
+            raise UserError(f"{root} is not an audio file {LOOKED_FOR}")
         return [root]
     if not root.is_dir():
         raise MissingFileError(f"no such folder or audio file: {root}")
     found = (path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES)
     files = sorted(path for path in found if path.is_file() or not path.exists())  # no pipes
     if not files:
-        raise UserError(f"no audio files in {root} {wanted}")
+        raise UserError(f"no audio files in {root} {LOOKED_FOR}")
     return files
+
+
+def left_out(folder: str | Path) -> str:
+    """Count a folder's other files by kind and name some: "3 .jpg (a.jpg, …)"; "" for none."""
+    root = user_path(folder, "the folder of music")
+    kinds: dict[str, list[str]] = {}
+    for path in _walk(root) if root.is_dir() else ():
+        if (kind := path.suffix.lower()) not in AUDIO_SUFFIXES:
+            kinds.setdefault(kind or "without suffix", []).append(path.name)
+    return ", ".join(_kind(kind, sorted(names)) for kind, names in sorted(kinds.items()))
+
+
+def _kind(kind: str, names: list[str]) -> str:
+    more = ", …" if len(names) > NAMED else ""
+    return f"{len(names)} {kind} ({', '.join(names[:NAMED])}{more})"
 
 
 def _walk(root: Path) -> list[Path]:
@@ -73,44 +101,112 @@ def _walk(root: Path) -> list[Path]:
 
 
 def probe(path: str | Path) -> Info:
-    """Read a file's header; AudioError for a broken file, MissingFileError if there is none."""
-    path = Path(path)
-    with _open(path) as file:
-        return Info(path, file.samplerate, file.channels, file.frames)
+    """Look at a file; AudioError for a broken one, MissingFileError if there is none."""
+    with open_source(Path(path)) as source:
+        return Info(
+            source.path, source.sample_rate, source.channels, source.num_samples, source.peak
+        )
 
 
-def check(path: str | Path) -> Info:
-    """Probe a file and read its last tenth of a second, so that a cut-off file is found early."""
+def check(path: str | Path, too_loud: TooLoud = "skip") -> Info:
+    """Probe a file and read its last tenth of a second, so that a cut-off file is found early.
+
+    A file with samples beyond `LOUDEST` is an AudioError where `too_loud` says to skip it; else
+    what is done with it is logged.
+    """
     info = probe(path)
-    read(path, max(0, info.num_samples - info.sample_rate // 10))
+    read(path, max(0, info.num_samples - info.sample_rate // 10), too_loud=too_loud)
+    if info.peak is not None and info.peak > LOUDEST:
+        log.warning("%s holds samples up to %.3g: %s", path, info.peak, DONE[too_loud])
     return info
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    if not path.is_file():
-        kind = "it is a folder" if path.is_dir() else "there is none"
-        kind = "it is a link to nothing" if path.is_symlink() and not path.exists() else kind
-        raise MissingFileError(f"an audio file is needed at {path}: {kind}")
-    try:
-        file = soundfile.SoundFile(name_for_libsndfile(path))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"{path} can't be read: {_reason(error)}") from error
-    if not 0 < file.frames < 2**40:  # libsndfile returns 2**63 - 1 for an unknown length
-        file.close()
-        raise AudioError(f"{path} can't be read: it holds no samples or no usable length")
-    return file
+class Reader:
+    """An open file's samples at a rate and with a number of channels, any part at a time.
 
+    A part equals that part of the whole, resampled or not, and costs its own length alone.
 
-def name_for_libsndfile(path: Path) -> Path | bytes:
-    """Return a path as soundfile takes it: as text it refuses names that aren't UTF-8."""
-    return path if os.name == "nt" else bytes_of(path)
+    Args:
+        path: the file
+        sample_rate: in Hz; the file's own if None
+        channels: to which the file's are mixed, as `audio.downmix` says; its own if None
+        too_loud: what to do with samples beyond `LOUDEST`, in a file that holds them: skip is an
+            AudioError, clip limits it to [-1, 1], scale divides by the full scale of integers
+            (2^7, 2^15, 2^23 or 2^31) that holds its peak, or by the peak itself
 
+    Raises:
+        AudioError: for a broken file; MissingFileError for none
+    """
 
-def _reason(error: Exception) -> str:
-    reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    if reason.startswith("File does not exist"):  # also its message for a text file named .mp3
-        return "its content is no audio of a known format"
-    return reason
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        too_loud: TooLoud = "skip",
+    ):
+        check_choice("too_loud", too_loud, TOO_LOUD)
+        self.path, self.channels, self.too_loud = Path(path), channels, too_loud
+        self.source = open_source(self.path)
+        self.sample_rate = sample_rate or self.source.sample_rate
+        self.num_samples = ceil(
+            self.source.num_samples * self.sample_rate / self.source.sample_rate
+        )
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.source.close()
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Read samples start to stop, counted at `sample_rate`, to [C, T]; fewer at the end.
+
+        Raises AudioError for damage, and UserError for a start outside the file.
+        """
+        if not 0 <= start < self.num_samples:
+            raise UserError(
+                f"start {start} lies outside {self.path}, which has {self.num_samples} samples"
+            )
+        stop = min(stop, self.num_samples)
+        if self.sample_rate == self.source.sample_rate:
+            samples = self._frames(start, stop)
+        else:
+            samples = self._resampled(start, stop)
+        if not samples.shape[-1]:
+            raise AudioError(f"{self.path} ends before sample {start}: it is cut off")
+        return samples
+
+    def _resampled(self, start: int, stop: int) -> Tensor:
+        """Resample samples start to stop with a margin, from where both rates share a sample."""
+        old, new = ratio(self.source.sample_rate, self.sample_rate)
+        margin = ceil(7 * max(1, old / new)) + MARGIN
+        first = max(0, start // new - ceil(margin / old))  # in blocks of `old` in, `new` out
+        last = min(self.source.num_samples, ceil(stop / new) * old + margin)
+        resampled = resample_sinc(self._frames(first * old, last), old, new)
+        return resampled[:, start - first * new : stop - first * new]
+
+    def _frames(self, start: int, stop: int) -> Tensor:
+        """Read frames start to stop, at the file's own rate, mixed and within bounds."""
+        samples = self._bounded(self.source.frames(start, stop))
+        return mix(samples, self.channels, self.source.speakers)
+
+    def _bounded(self, samples: Tensor) -> Tensor:
+        known = self.source.peak or 0.0
+        if not samples.isfinite().all() or not isfinite(known):
+            raise AudioError(f"{self.path} can't be used: it holds samples that are not finite")
+        here = samples.abs().amax().item() if samples.numel() else 0.0
+        peak = max(here, known)
+        if peak <= LOUDEST:
+            return samples
+        if self.too_loud == "skip":
+            raise AudioError(
+                f"{self.path} can't be used: it holds samples up to {peak:.3g}, full scale is 1 "
+                "(too_loud=clip or too_loud=scale uses it)"
+            )
+        if self.too_loud == "scale":
+            samples = samples / next((full for full in INTEGERS if peak <= full), peak)
+        return samples.clamp(-1, 1)
 
 
 def read(
@@ -119,73 +215,18 @@ def read(
     length: int | None = None,
     sample_rate: int | None = None,
     channels: int | None = None,
+    too_loud: TooLoud = "skip",
 ) -> Tensor:
     """Read samples start to start + length, counted at `sample_rate`, to [C, T] float32.
 
-    Seeks, so the cost is that of the segment; a resampled segment equals that part of the resampled
-    file. Returns less than `length` at the file's end. To other `channels`, the file's channels are
-    averaged and the average is repeated.
+    Returns less than `length` at the file's end. The options are those of `Reader`.
 
     Raises AudioError for a broken file, MissingFileError for none, UserError for a segment outside.
     """
-    path = Path(path)
     if length is not None and length < 1:
         raise UserError(f"can't read {length} samples of {path}: the length must be at least 1")
-    with _open(path) as file:
-        target = sample_rate or file.samplerate
-        total = ceil(file.frames * target / file.samplerate)
-        if not 0 <= start < total:
-            raise UserError(f"start {start} lies outside {path}, which has {total} samples")
-        stop = total if length is None else min(start + length, total)
-        if target == file.samplerate:
-            samples = _mix(_frames(file, path, start, stop), channels)
-        else:
-            samples = _resampled(file, path, start, stop, target, channels)
-    if not samples.shape[-1]:
-        raise AudioError(f"{path} ends before sample {start}: it is cut off")
-    if not samples.isfinite().all():
-        raise AudioError(f"{path} can't be used: it holds samples that are not finite")
-    return samples
-
-
-def _frames(file: soundfile.SoundFile, path: Path, start: int, stop: int) -> Tensor:
-    """Read frames start to stop, at the file's own rate, to [C, T]."""
-    warm_up = 0
-    if file.format == "MP3":
-        warm_up = min(start, MP3_WARM_UP)
-    elif file.format == "OGG":
-        warm_up = max(0, start - max(0, file.frames - OGG_LAST_PAGE))
-    try:
-        if start > warm_up:
-            file.seek(start - warm_up)
-        data = file.read(stop - start + warm_up, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise AudioError(f"{path} can't be read: {_reason(error)}") from error
-    return torch.from_numpy(data[warm_up:].T.copy())
-
-
-def _mix(samples: Tensor, channels: int | None) -> Tensor:
-    if channels is None or channels == len(samples):
-        return samples
-    return samples.mean(dim=0, keepdim=True).repeat(channels, 1)
-
-
-def _resampled(
-    file: soundfile.SoundFile, path: Path, start: int, stop: int, rate: int, channels: int | None
-) -> Tensor:
-    """Resample samples start to stop with a margin, from where both rates share a sample."""
-    try:
-        old, new = ratio(file.samplerate, rate)
-    except UserError as error:
-        raise AudioError(f"{path}: {error}") from error
-    margin = ceil(7 * max(1, old / new)) + MARGIN
-    first = max(0, start // new - ceil(margin / old))  # in blocks of `old` in, `new` out
-    last = min(file.frames, ceil(stop / new) * old + margin)
-    samples = _mix(_frames(file, path, first * old, last), channels)
-    if not samples.shape[-1]:
-        return samples
-    resampled = sinc_resampler(old, new, samples.device)(samples)
-    return resampled[:, start - first * new : stop - first * new]
+    with Reader(path, sample_rate, channels, too_loud) as reader:
+        return reader.read(start, reader.num_samples if length is None else start + length)
 
 
 def write(path: str | Path, samples: Tensor, sample_rate: int, format: str = "PCM16") -> None:

@@ -5,6 +5,7 @@ import torch
 
 from audio import files as audio_files
 from audio.resample import resample_sinc
+from foundation.errors import UserError
 
 RATE = 44100
 FORMATS = {
@@ -98,3 +99,51 @@ def test_write_and_read_back(tmp_path):
     for name, format in (("a.mp3", "PCM16"), ("a.flac", "FLOAT"), ("a.wav", "PCM24")):
         with pytest.raises(ValueError, match="can't write"):
             audio_files.write(tmp_path / name, samples, RATE, format)
+
+
+@pytest.mark.parametrize("peak", [1e30, 32768.0, 9.0])
+def test_samples_beyond_the_bound_are_left_out_clipped_or_scaled(tmp_path, peak, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "a.wav"
+    samples = 0.5 * np.ones(4000, np.float32)
+    samples[3000] = -peak
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    for start in (0, 3000):  # a part without the spike is of the same file
+        with pytest.raises(audio_files.AudioError, match="a.wav .* full scale is 1 .*too_loud"):
+            audio_files.read(path, start, 500)
+        clipped = audio_files.read(path, start, 500, too_loud="clip")
+        assert clipped.abs().max() == (1 if start else 0.5)
+    with pytest.raises(audio_files.AudioError, match="a.wav"):
+        audio_files.check(path)
+    full = {1e30: 1e30, 32768.0: 2**15, 9.0: 2**7}[peak]
+    scaled = audio_files.read(path, too_loud="scale")
+    np.testing.assert_allclose(scaled[0].numpy(), samples / full, rtol=1e-6)
+    with pytest.raises(UserError, match="too_loud must be skip or clip or scale"):
+        audio_files.read(path, too_loud="louder")
+
+
+def test_a_mix_somewhat_over_full_scale_stays_as_it_is(tmp_path):
+    samples = np.linspace(-2, 2, 100, dtype=np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    assert np.array_equal(audio_files.read(tmp_path / "a.wav")[0].numpy(), samples)
+    assert audio_files.probe(tmp_path / "a.wav").peak == 2
+
+
+def test_other_files_are_counted_by_kind_and_named(tmp_path):
+    for name in ("a.wav", "b.m4a", "c.mkv", "d.aifc", "e.caf", "f.w64", "g.au", "h.wma"):
+        (tmp_path / name).touch()
+    assert audio_files.left_out(tmp_path) == ""
+    for name in ("1.jpg", "2.JPG", "3.jpg", "4.jpg", "song.mid", "README"):
+        (tmp_path / name).touch()
+    assert audio_files.left_out(tmp_path) == (
+        "4 .jpg (1.jpg, 2.JPG, 3.jpg, …), 1 .mid (song.mid), 1 without suffix (README)"
+    )
+    assert len(audio_files.find(tmp_path)) == 8
+
+
+@pytest.mark.parametrize("name", ["a.au", "a.caf", "a.w64", "a.aifc"])
+def test_more_of_libsndfiles_formats_are_found_and_read(tmp_path, name):
+    kind = {"format": "AIFF"} if name == "a.aifc" else {}
+    path = make(tmp_path / name, 0.2, **kind)
+    assert audio_files.find(tmp_path) == [path]
+    assert audio_files.check(path).num_samples == round(0.2 * RATE)
