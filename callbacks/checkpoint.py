@@ -4,8 +4,10 @@
 """
 
 import logging
+import math
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -14,11 +16,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from callbacks.termination import AgreedInterrupt
 from callbacks.trial import is_trial
 from foundation.checks import check_at_least
-from foundation.errors import UserError
+from foundation.errors import DivergedError, UserError
 from foundation.files import replacing
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,32 @@ class RunCheckpoint(Checkpoint):
         fitting = trainer.state.fn == TrainerFn.FITTING
         return fitting and not trainer.sanity_checking and not is_trial(trainer)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
+    ) -> None:
+        """Raise DivergedError, on all processes, before weights that are not finite are written."""
+        names = {name for name, _ in pl_module.named_parameters(remove_duplicate=False)}
+        states = [checkpoint["state_dict"], checkpoint.get("current_model_state", {})]
+        weights = [state[name] for state in states for name in names & state.keys()]
+        moments = [
+            value
+            for optimizer in checkpoint.get("optimizer_states", [])
+            for state in optimizer["state"].values()
+            for value in state.values()
+        ]
+        if self.active(trainer) and not all_finite([*weights, *moments]):
+            raise DivergedError(
+                f"training stopped at step {trainer.global_step}: weights, their average or the "
+                "optimizer's state aren't finite any more: resume from the checkpoint before with "
+                "a lower --model.learning_rate"
+            )
+
+
+def all_finite(values: Iterable[object]) -> bool:
+    """Say whether all numbers of the tensors among some values are finite."""
+    tensors = [v for v in values if isinstance(v, Tensor) and v.is_floating_point()]
+    return bool(torch.stack([v.isfinite().all().cpu() for v in tensors]).all()) if tensors else True
+
 
 class BestCheckpoint(RunCheckpoint):
     """Keep `best.ckpt`, the one with the lowest (or highest) monitored value at a validation.
@@ -86,7 +115,9 @@ class BestCheckpoint(RunCheckpoint):
             known = ", ".join(sorted(trainer.callback_metrics)) or "nothing"
             raise UserError(f"BestCheckpoint's monitor {self.monitor} isn't logged, but {known}")
         value = self.sign * float(trainer.callback_metrics[self.monitor])
-        if trainer.strategy.reduce_boolean_decision(value < self.best):
+        if not math.isfinite(value) and trainer.is_global_zero:
+            log.warning("%s is %g at step %d", self.monitor, self.sign * value, trainer.global_step)
+        if trainer.strategy.reduce_boolean_decision(math.isfinite(value) and value < self.best):
             self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")
 
@@ -95,7 +126,8 @@ class StepCheckpoint(RunCheckpoint):
     """Save every so many steps, keep the newest few, and `last.ckpt` as another name of the newest.
 
     Saves too when training ends and when it is stopped: by SIGTERM, after which the process ends
-    with status 143, by Ctrl-C, and, where one process trains, by an error.
+    with status 143, by Ctrl-C, and, where one process trains, by an error; but not where training
+    diverged, for the step before is no better then: the checkpoints before it are kept.
 
     Args:
         every_n_steps: steps from one to the next
@@ -130,6 +162,8 @@ class StepCheckpoint(RunCheckpoint):
             return  # alone, saving would wait for the others for ever
         if self._saved is None or not self.active(trainer):
             return
+        if isinstance(exception, DivergedError):
+            return self._tell_newest(trainer)
         try:
             self._save(trainer)
         except Exception as failure:  # the reason for stopping must not be lost to this one
@@ -141,6 +175,11 @@ class StepCheckpoint(RunCheckpoint):
                 "stopped by %s at step %d; resume with the same command and --ckpt_path %s",
                 reason, step, last,
             )  # fmt: skip
+
+    def _tell_newest(self, trainer: Trainer) -> None:
+        last = self.folder / "last.ckpt"
+        if trainer.is_global_zero and last.exists():
+            log.info("nothing was saved of it: %s is the checkpoint of step %d", last, self._saved)
 
     def _save(self, trainer: Trainer) -> None:
         """Save unless this step is saved; all processes must call it."""

@@ -11,3 +11,10 @@ class UserError(ValueError):
 
 class MissingFileError(UserError, FileNotFoundError):
     """There is no file or folder where the user said there is one."""
+
+
+class DivergedError(ArithmeticError):
+    """Training left the finite numbers; the message says where and what to try.
+
+    The command line prints its message as one line and ends with status 1.
+    """

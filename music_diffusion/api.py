@@ -12,6 +12,7 @@ from torch import Tensor
 from callbacks.batch_seed import BatchSeed
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
+from callbacks.nonfinite import NonFinite
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
@@ -134,6 +135,8 @@ def _fit_objects(
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
     always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths()]
+    if not any(isinstance(callback, NonFinite) for callback in callbacks):
+        always.append(NonFinite())
     options |= {
         "default_root_dir": folder_of(name, root, resumed),
         "callbacks": [*always, *callbacks],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from foundation.errors import UserError
+from foundation.errors import DivergedError, UserError
 from music_diffusion.checkpoints.legacy import HINTS
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
@@ -61,6 +61,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
     if mistake := user_error(error):
         return str(mistake), 2
+    if isinstance(error, DivergedError):
+        return str(error), 1
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

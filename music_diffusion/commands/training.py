@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
+from callbacks.nonfinite import NonFinite
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
@@ -43,6 +44,7 @@ class CommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="the run's folder is runs/NAME")
+        parser.add_lightning_class_args(NonFinite, "nonfinite")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         """Parse, and look at the checkpoint before music is encoded; its settings replace none."""

@@ -1,0 +1,82 @@
+"""Training stops where its numbers overflow, or leaves out the few steps where they do."""
+
+import logging
+import math
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from foundation.checks import check_at_least
+from foundation.errors import DivergedError
+
+log = logging.getLogger(__name__)
+ADVICE = (
+    "try a lower --model.learning_rate, --trainer.gradient_clip_val 1 or --trainer.precision "
+    "32-true; --nonfinite.skip 10 leaves out up to ten such steps, as single bad files cause them"
+)
+
+
+class NonFinite(Callback):
+    """Look at the loss and the gradients before each optimizer step: a bad step changes no weight.
+
+    Once a weight is nan, all are, a step later. So training stops with a DivergedError where the
+    loss or a gradient is nan or infinite, in any of the processes; nothing is saved of it. Where
+    float16 is scaled (16-mixed), an infinite gradient is part of the method and only a loss that is
+    nan counts.
+
+    Args:
+        skip: leave out so many steps of a run, with all the batches accumulated in each, before
+            training stops; each is reported, and `train/skipped_steps` counts them
+    """
+
+    def __init__(self, skip: int = 0):
+        check_at_least(0, skip=skip)
+        self.skip, self.skipped = skip, 0
+        self._loss = torch.zeros(())  # the sum since the last step
+        self._before = math.nan
+
+    def state_dict(self) -> dict[str, int]:
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.skipped = state_dict["skipped"]
+
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
+    ) -> None:
+        self._loss = self._loss.to(loss.device) + loss.detach().float()
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler else 1
+        largest = get_total_norm([] if scaler else gradients, norm_type=math.inf)
+        summed, self._loss = self._loss, torch.zeros(())
+        loss, gradient = torch.stack([summed, largest.to(summed)]).tolist()  # one transfer
+        bad = math.isnan(loss) if scaler else not math.isfinite(loss + gradient)
+        if trainer.strategy.reduce_boolean_decision(bad, all=False):
+            self._leave_out(trainer, weights, loss / scale)
+        else:
+            self._before = loss / scale
+
+    def _leave_out(self, trainer: Trainer, weights: list[Tensor], loss: float) -> None:
+        """Leave a step out, or stop where there were too many."""
+        what = "a gradient isn't finite" if math.isfinite(loss) else f"the loss is {loss:g}"
+        before = "" if math.isnan(self._before) else f" (the loss before was {self._before:.4g})"
+        text = f"step {trainer.global_step + 1}: {what}{before}"
+        if self.skipped >= self.skip:
+            left_out = f" after {self.skipped} steps that were left out" if self.skipped else ""
+            raise DivergedError(f"training stopped at {text}{left_out}: {ADVICE}")
+        self.skipped += 1
+        if trainer.is_global_zero:
+            log.warning("%s: left out, %d of at most %d", text, self.skipped, self.skip)
+        for logger in trainer.loggers:
+            logger.log_metrics({"train/skipped_steps": self.skipped}, trainer.global_step + 1)
+        for weight in weights:
+            weight.grad = None  # optimizers pass over weights without one
