@@ -19,32 +19,39 @@ class JukeboxCodec(Codec):
     """Tokens and latents of one level of Jukebox's VQ-VAE, for 44.1 kHz mono.
 
     Level 2 (coarsest) has 344.5 tokens a second, level 1 has 1378, level 0 has 5512. The stream
-    `round_trip` holds this level's tokens of what the next coarser level decodes. The latents are
-    the tokens' codes, scaled by the mean and deviation of all the codebook's entries.
+    `round_trip` holds this level's tokens of what the next coarser level decodes; level 2 has it
+    where another codec is `coarser`. The latents are the tokens' codes, scaled by the mean and
+    deviation of all the codebook's entries.
 
     Args:
         level: 2, 1 or 0
         path: OpenAI's `vqvae.pth.tar`, a checkpoint of `configs/vqvae.yaml`, or a safetensors file
             with the same names; the weights that come with this project if null
+        coarser: of level 2, a codec with latents whose round trip it encodes
     """
 
-    def __init__(self, level: int = 2, path: str | None = None):
+    def __init__(self, level: int = 2, path: str | None = None, coarser: Codec | None = None):
         super().__init__()
         if level not in range(len(HOPS)):
             raise UserError(f"level must be 0 (finest), 1 or 2 (coarsest), got {level}")
+        if coarser is not None and level != 2:
+            raise UserError(f"level {level} refines level {level + 1}: only level 2 takes coarser")
         self.level, self.sample_rate, self.hop = level, SAMPLE_RATE, HOPS[level]
         self.vqvae = VQVAE()
         load_weights(self.vqvae, EMBEDDED if path is None else user_path(path, "path"))
         self.codebook_size = self.vqvae.config.codebook_size
         self.latent_dim = self.vqvae.config.emb_width
-        self.stream_names = ("tokens",) if level == 2 else ("tokens", "round_trip")
+        self.coarser = coarser
+        alone = level == 2 and coarser is None
+        self.stream_names = ("tokens",) if alone else ("tokens", "round_trip")
         self.eval().requires_grad_(False)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash this level's weights, and those of the coarser level that `round_trip` needs."""
+        over = f" over {self.coarser.fingerprint}" if self.coarser else ""
         return fingerprint(
-            f"jukebox level {self.level}",
+            f"jukebox level {self.level}{over}",
             *(
                 self.vqvae.get_submodule(f"{part}.{level}").state_dict()
                 for level in range(self.level, min(self.level + 2, len(HOPS)))
@@ -74,11 +81,21 @@ class JukeboxCodec(Codec):
     def code_vectors(self) -> Tensor:
         return self.vqvae.codebook(self.level).k[None]
 
+    @property
+    def coarser_hop(self) -> int:
+        """Samples that a latent of the next coarser level covers; of this one where none is."""
+        if self.coarser is not None:
+            return self.coarser.hop
+        return HOPS[min(self.level + 1, len(HOPS) - 1)]
+
     @torch.no_grad()
     def round_trip(self, audio: Tensor) -> Tensor:
         """Encode what the next coarser level decodes of audio [B, C, T] to tokens [B, 1, L]."""
-        coarser = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
-        return self.encode(coarser)[..., : -(-audio.shape[-1] // self.hop)]
+        if self.coarser is not None:
+            copy = self.coarser.from_latents(self.coarser.to_latents(audio))
+        else:
+            copy = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
+        return self.encode(copy)[..., : -(-audio.shape[-1] // self.hop)]
 
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         self.check_streams(names)

@@ -10,16 +10,17 @@ from torch.nn.functional import avg_pool1d, pad
 from audio.crossfade import crossfade
 from foundation.errors import UserError
 from foundation.sampler import OnStep
-from jbdiff.guidance import guided
+from jbdiff.levels import join_length
 from jbdiff.noise_paths import base_noise
 from jbdiff.request import length_in_samples, with_channels
 from jbdiff.samplers import LatentSampler, sample_from
 from jbdiff.vdiffusion import draw_like, even_times, inpainted
 
 if TYPE_CHECKING:
+    from jbdiff.level_pass import LevelModel
     from jbdiff.module import JBDiff
 
-JOIN = 1024  # samples over which windows are crossfaded, a multiple of every level's hop
+EDGE = 4  # latents whose codes depend on what comes before or after them
 FADE = 441  # samples inside a regenerated part over which the prompt is faded out
 
 
@@ -60,7 +61,7 @@ def continue_audio(
     seed: int,
     on_step: OnStep,
 ) -> Tensor:
-    """Generate audio [count, 1, T], after a prompt [C, Tp] where there is one: it is T's start.
+    """Generate audio [count, C, T], after a prompt [C, Tp] where there is one: it is T's start.
 
     Each window's context is the latents before it. At levels finer than the coarsest, `init` is
     the coarser level's audio, whose latents take the place of the noise as well.
@@ -71,13 +72,15 @@ def continue_audio(
     check_start(model, init)
     num_samples = length_in_samples(seconds, init, model.window.length, model.sample_rate)
     windows = -(-num_samples // model.window.length)
-    earlier = torch.zeros(1, 1, 0) if prompt is None else with_channels(prompt, 1)
-    context = encode_context(model, earlier).expand(count, -1, -1)
+    codec = model.codec
+    silence = torch.zeros(1, codec.channels, 0)
+    earlier = silence if prompt is None else with_channels(prompt, codec.channels)
+    heard = encode_end(model, earlier).expand(count, -1, -1)
     refined = [] if init is None else encode_windows(model, init, windows, count)
     noises = draw_noises(model, count, windows, seed) if model.from_noise else refined
     latents = sample_windows(
         model,
-        context,
+        model.fill_context(heard),
         noises,
         refined or [None] * windows,
         strength,
@@ -85,10 +88,13 @@ def continue_audio(
         clip_generators(count, seed),
         in_all(on_step, windows),
     )
-    joined = JOIN // model.codec.hop
-    made = model.codec.from_latents(torch.cat([context[..., -joined:], latents], dim=-1)).cpu()
-    first = min(joined, context.shape[-1]) * model.codec.hop
-    return join(earlier, made[..., : first + num_samples], first)
+    joined = min(join_length(codec.hop) // codec.hop, heard.shape[-1])
+    kept = heard.shape[-1] if codec.continuous else joined  # phases follow from what came before
+    again = heard[..., heard.shape[-1] - kept :]
+    made = codec.from_latents(torch.cat([again, latents], dim=-1)).cpu()
+    first = joined * codec.hop
+    made = made[..., kept * codec.hop - first :][..., : first + num_samples]
+    return join(earlier, made, first, "constant-power" if codec.continuous else "linear")
 
 
 def check_start(model: "JBDiff", init: Tensor | None) -> None:
@@ -100,12 +106,15 @@ def check_start(model: "JBDiff", init: Tensor | None) -> None:
         )
 
 
-def join(earlier: Tensor, made: Tensor, overlap: int) -> Tensor:
-    """Append made [B, C, overlap + N] to audio [1, C, T], whose end it overlaps: [B, C, T + N]."""
+def join(earlier: Tensor, made: Tensor, overlap: int, style: str = "linear") -> Tensor:
+    """Append made [B, C, overlap + N] to audio [1, C, T], whose end it overlaps: [B, C, T + N].
+
+    Phases of a codec that finds its own differ from the audio's, so that powers must add to 1.
+    """
     earlier = earlier.expand(len(made), -1, -1)
     fade = min(overlap, earlier.shape[-1])
     start = earlier.shape[-1] - fade
-    end = crossfade(earlier[..., start:], made[..., overlap - fade : overlap], "linear")
+    end = crossfade(earlier[..., start:], made[..., overlap - fade : overlap], style)
     return torch.cat([earlier[..., :start], end, made[..., overlap:]], dim=-1)
 
 
@@ -118,7 +127,7 @@ def regenerate_audio(
     seed: int,
     on_step: OnStep,
 ) -> Tensor:
-    """Regenerate audio [C, T] where `keep` [T] is false: [count, 1, T]; what is kept is equal.
+    """Regenerate audio [C, T] where `keep` [T] is false; what is kept is equal.
 
     Windows are placed around what is regenerated, so that the network sees what follows it.
 
@@ -127,7 +136,7 @@ def regenerate_audio(
     """
     if not model.from_noise:
         raise UserError(f"only the coarsest level regenerates a part, this is level {model.level}")
-    audio, keep = with_channels(prompt, 1), keep.detach().cpu()
+    audio, keep = with_channels(prompt, model.codec.channels), keep.detach().cpu()
     size, hop = model.base_tokens, model.codec.hop
     tokens = max(size, -(-audio.shape[-1] // hop))
     padding = (0, tokens * hop - audio.shape[-1])
@@ -151,10 +160,9 @@ def regenerate_window(
 ) -> None:
     """Regenerate a window of latents [B, D, L] in place, except those that are fixed [L]."""
     place = slice(start, start + model.base_tokens)
-    silence = encode_context(model, torch.zeros(1, 1, 0)).expand(len(latents), -1, -1)
-    context = torch.cat([silence, latents[..., :start]], -1)[..., -silence.shape[-1] :]
+    context = model.fill_context(latents[..., :start])
     known = latents[..., place].clone()
-    v_fn = inpainted(guided(model.net, context, model.guidance), known, fixed[None, None, place])
+    v_fn = inpainted(model.v_fn(context), known, fixed[None, None, place])
     latents[..., place] = sample_from(
         v_fn, draw_like(known, generators), sampler, even_times,
         generator=generators, on_step=on_step,
@@ -184,24 +192,36 @@ def splice(audio: Tensor, made: Tensor, keep: Tensor) -> Tensor:
     return audio.lerp(made, fraction.expand_as(made))
 
 
-def encode_context(model: "JBDiff", audio: Tensor) -> Tensor:
-    """Encode the last samples of audio [1, 1, T], after silence if it is short: [1, D, M]."""
-    length = model.context_tokens * model.codec.hop
-    audio = audio[..., -length:]
-    return model.codec.to_latents(pad(audio, (length - audio.shape[-1], 0)).to(model.device))
+def encode_end(model: "LevelModel", audio: Tensor) -> Tensor:
+    """Encode the last samples of audio [1, C, T] as context [1, D, N], N at most the context's M.
+
+    Continuous latents are those of whole hops of it, with the audio mirrored at its end, which
+    isn't the end of the music; others come after silence if it is short, so that there are M.
+    """
+    codec, length = model.codec, model.context_tokens
+    if not codec.continuous:
+        audio = audio[..., -length * codec.hop :]
+        silence = length * codec.hop - audio.shape[-1]
+        return codec.to_latents(pad(audio, (silence, 0)).to(model.device))
+    whole = min(audio.shape[-1] // codec.hop, length + EDGE)
+    if not whole:
+        return torch.zeros(1, codec.latent_dim or 0, 0, device=model.device)
+    heard = audio[..., audio.shape[-1] - whole * codec.hop :]
+    mirrored = torch.cat([heard, heard.flip(-1)[..., : EDGE * codec.hop]], dim=-1)
+    return codec.to_latents(mirrored.to(model.device))[..., :whole][..., -length:]
 
 
 def encode_windows(model: "JBDiff", audio: Tensor, windows: int, count: int) -> list[Tensor]:
     """Encode audio [C, T], followed by silence, as latents [count, D, L] of each window."""
     length = windows * model.window.length
-    audio = with_channels(audio, 1)[..., :length]
+    audio = with_channels(audio, model.codec.channels)[..., :length]
     latents = model.codec.to_latents(pad(audio, (0, length - audio.shape[-1])).to(model.device))
     return list(latents.expand(count, -1, -1).split(model.base_tokens, dim=-1))
 
 
 def draw_noises(model: "JBDiff", count: int, windows: int, seed: int) -> Iterator[Tensor]:
     """Draw the noise [B, D, L] of each window; clip i has the seed `seed + i`."""
-    size, channels = model.base_tokens, model.codec.vqvae.config.emb_width
+    size, channels = model.base_tokens, model.codec.latent_dim or 0
     paths = [base_noise(channels, size, windows, "random", seed=seed + i) for i in range(count)]
     for noises in zip(*paths, strict=True):
         yield torch.cat(noises).to(model.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 from codec.jukebox import JukeboxCodec
 from foundation.sampler import OnStep, ignore_step
 from jbdiff.audio_buffer import AudioBuffer
-from jbdiff.generation import JOIN
+from jbdiff.levels import join_length
 from jbdiff.noise_paths import base_noise
 from jbdiff.samplers import LatentSampler
 from jbdiff.vdiffusion import Generators, even_times
@@ -103,7 +103,7 @@ class LevelPass:
     @property
     def overlap(self) -> int:
         """Count the samples over which windows are crossfaded."""
-        return min(JOIN, self.context.shape[-1])
+        return min(join_length(self.model.codec.hop), self.context.shape[-1])
 
     @property
     def tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""One level of Jukebox Diffusion: a latent U-Net on the codes of Jukebox's VQ-VAE."""
+"""One level of Jukebox Diffusion: latent diffusion on a codec's latents."""
 
 import logging
 from collections.abc import Callable
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from codec.jukebox import JukeboxCodec
-from codec.vqvae import HOPS
 from foundation.audio_module import AudioModel
 from foundation.batch import Batch, Cond, num_examples
+from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -17,36 +17,44 @@ from foundation.settings import settings_of
 from foundation.weights import read_state
 from foundation.windows import TokenWindow
 from jbdiff.checkpoints import holds_other_codec, load_unet
-from jbdiff.generation import continue_audio, regenerate_audio, sample_windows
+from jbdiff.generation import continue_audio, encode_end, regenerate_audio, sample_windows
 from jbdiff.guidance import guided
+from jbdiff.levels import align_of, check_channels, codec_of, defaults_of, given, main_stream
+from jbdiff.objective import LatentObjective, VDiffusion
 from jbdiff.request import check_no_cond
 from jbdiff.samplers import DPM, LatentSampler, sample_from
-from jbdiff.unet import UNet
-from jbdiff.vdiffusion import Generators, draw_like, even_times, min_snr_weight, v_loss
-from jbdiff.velocity_net import VelocityNet, drop_context, velocity
+from jbdiff.vdiffusion import Generators, VFn, draw_like, even_times, min_snr_weight
+from jbdiff.velocity_net import VelocityNet, drop_context, shorten_context, velocity
 
-COARSEST = 2
 log = logging.getLogger(__name__)
 
 
 class JBDiff(AudioModel):
-    """v-diffusion of `base_tokens` latents of a level, given the latents before them as context.
+    """Diffusion of `base_tokens` latents of a level, given the latents before them as context.
 
-    Level 2 starts from noise. Levels 1 and 0 start from their own encoding of what the coarser
-    level decodes of the same audio: it takes the place of the noise, in training and after.
+    Levels 3 and 2 start from noise. Levels 1 and 0 start from their own encoding of what the
+    coarser level decodes of the same audio: it takes the place of the noise, in training and after.
+    With `coarser` level 2 does so too. Options that are null have a default for each level.
 
     Args:
-        jb_level: 2 (coarsest), 1 or 0
-        codec_path: weights of the VQ-VAE, such as OpenAI's vqvae.pth.tar; the project's own if null
-        net: the network, made with the context's length in latents and the dropout
-        base_tokens: latents of a window
-        context_mult: length of the context, in windows
-        learning_rate: Adam's
+        jb_level: 3 (coarsest, latents of the spectral codec), or Jukebox's levels 2, 1 and 0
+        codec_path: weights of the codec, at levels 2 to 0 of the VQ-VAE such as OpenAI's
+            vqvae.pth.tar; the project's own if null
+        codec: another codec with continuous latents, of level 3 alone
+        coarser: level 3's codec, for a level 2 that refines level 3's audio; from noise if null
+        net: the network, made with the context's length in latents and the dropout; if null,
+            LatentDiT at level 3, UNet at others
+        objective: what is learned; if null, RectifiedFlow at level 3, VDiffusion at others
+        base_tokens: latents of a window; if null, 192 at level 3 (8.9 s), 768 at others
+        context_mult: length of the context, in windows; if null, 1 at level 3, 2 at others
+        learning_rate: Adam's; if null, 1e-3 at level 3, 4e-5 at others
+        warmup_steps: steps over which it rises; if null, 200 at level 3, none at others
         context_dropout: how often training leaves the context out, which guidance needs, 0 to 1
         dropout: the network's; if null, 0.05 at level 2 and none at others
-        min_snr_gamma: weight losses by min-SNR with this gamma; not if null
+        min_snr_gamma: weight losses of VDiffusion by min-SNR with this gamma; not if null
         sampler: the sampler of demos and of `generate`
-        guidance: how much demos and `generate` rely on the context; 1 is the plain prediction
+        guidance: how much demos and `generate` rely on the context; 1 is the plain prediction; if
+            null, 1.5 at level 3, 3.66 at others
         compile: compile the network
         init_from: weights to start from: a checkpoint or export of this level, or one of Jukebox
             Diffusion v1, which can be the codec_path as well
@@ -56,54 +64,66 @@ class JBDiff(AudioModel):
 
     def __init__(
         self,
-        jb_level: int = COARSEST,
+        jb_level: int = 2,
         codec_path: str | None = None,
-        net: Callable[[int, float], VelocityNet] = UNet,
-        base_tokens: int = 768,
-        context_mult: int = 2,
-        learning_rate: float = 4e-5,
+        codec: Codec | None = None,
+        coarser: Codec | None = None,
+        net: Callable[[int, float], VelocityNet] | None = None,
+        objective: LatentObjective | None = None,
+        base_tokens: int | None = None,
+        context_mult: int | None = None,
+        learning_rate: float | None = None,
+        warmup_steps: int | None = None,
         context_dropout: float = 0.1,
         dropout: float | None = None,
         min_snr_gamma: float | None = None,
         sampler: LatentSampler = DPM(steps=50),  # noqa: B008 (frozen)
-        guidance: float = 3.66,
+        guidance: float | None = None,
         compile: bool = False,
         init_from: str | None = None,
     ):
+        usual = defaults_of(jb_level)
+        base_tokens = given(base_tokens, usual.base_tokens)
+        context_mult = given(context_mult, usual.context_mult)
         if context_mult < 1 or base_tokens < 1 or not 0 <= context_dropout <= 1:
             raise UserError(
                 "base_tokens and context_mult must be positive and context_dropout in [0, 1], got "
                 f"{base_tokens}, {context_mult} and {context_dropout}"
             )
-        codec = JukeboxCodec(jb_level, codec_path)
-        super().__init__(codec)
+        super().__init__(codec_of(jb_level, codec_path, codec, coarser))
         self.save_settings()
         self.level, self.base_tokens = jb_level, base_tokens
         self.context_tokens = context_mult * base_tokens
         self.context_dropout, self.min_snr_gamma = context_dropout, min_snr_gamma
-        self.sampler, self.guidance, self.learning_rate = sampler, guidance, learning_rate
-        if dropout is None:
-            dropout = 0.05 if jb_level == COARSEST else 0.0
-        self.net = net(self.context_tokens, dropout)
+        self.sampler, self.guidance = sampler, given(guidance, usual.guidance)
+        self.learning_rate = given(learning_rate, usual.learning_rate)
+        self.warmup_steps = given(warmup_steps, usual.warmup_steps)
+        self.objective = given(objective, usual.objective)
+        if min_snr_gamma and not isinstance(self.objective, VDiffusion):
+            raise UserError("min_snr_gamma weighs losses of VDiffusion: leave it out")
+        self.net = given(net, usual.net)(self.context_tokens, given(dropout, usual.dropout))
+        check_channels(self.net, self.codec)
         self.net.check_length(base_tokens)
         self.start_from(init_from)
         if compile:
             self.net.compile()
-        self.sample_rate = codec.sample_rate
-        streams = {"tokens": "tokens"} | ({} if self.from_noise else {"coarser": "round_trip"})
+        self.sample_rate, self.stream = self.codec.sample_rate, main_stream(self.codec)
+        streams = {self.stream: self.stream}
+        streams |= {} if self.from_noise else {"coarser": "round_trip"}
         self.token_window = TokenWindow(base_tokens, self.context_tokens, streams)
-        align = HOPS[min(jb_level + 1, COARSEST)]  # where the coarser level has its codes too
-        self.window = self.token_window.in_samples(codec.sample_rate, codec.hop, align)
+        self.window = self.token_window.in_samples(
+            self.sample_rate, self.codec.hop, align_of(self.codec), self.codec.channels
+        )
 
     @property
-    def codec(self) -> JukeboxCodec:
-        assert self.frozen is not None and isinstance(self.frozen.module, JukeboxCodec)
+    def codec(self) -> Codec:
+        assert self.frozen is not None
         return self.frozen.module
 
     @property
     def from_noise(self) -> bool:
-        """Whether this level starts from noise: it is the coarsest."""
-        return self.level == COARSEST
+        """Whether this level starts from noise, not from the coarser level's audio."""
+        return "round_trip" not in self.codec.stream_names
 
     def load_weights(self, path: str) -> None:
         theirs = settings_of(path).get("jb_level", self.level)
@@ -111,29 +131,30 @@ class JBDiff(AudioModel):
             raise UserError(f"{path} is of level {theirs}: give one of level {self.level}")
         state = read_state(path)
         load_unet(self.net, state, path)
-        if holds_other_codec(state, self.codec.vqvae):
+        codec = self.codec
+        if isinstance(codec, JukeboxCodec) and holds_other_codec(state, codec.vqvae):
             log.warning("%s was trained on the codec that it holds: add codec_path %s", path, path)
 
     def latents(self, batch: Batch) -> dict[str, Tensor]:
         """Look up a batch's tokens, or encode its audio: real, context, coarser, all [B, D, L].
 
-        `coarser`, what the coarser level makes of the real audio, is there at levels 1 and 0.
+        `coarser`, what the coarser level makes of the real audio, is there where it is refined.
         """
-        tokens = batch if "tokens" in batch else self._encode_batch(batch)
-        names = {"real": "tokens", "context": "context", "coarser": "coarser"}
-        return {
-            name: self.codec.tokens_to_latents(tokens[key])
-            for name, key in names.items()
-            if key in tokens
-        }
+        parts = batch if self.stream in batch else self._encode_batch(batch)
+        names = {"real": self.stream, "context": "context", "coarser": "coarser"}
+        parts = {name: parts[key] for name, key in names.items() if key in parts}
+        if self.codec.continuous:
+            return parts
+        return {name: self.codec.tokens_to_latents(tokens) for name, tokens in parts.items()}
 
     def _encode_batch(self, batch: Batch) -> dict[str, Tensor]:
-        """Encode a batch of audio to the tokens [B, 1, L] that a batch of tokens has."""
+        """Encode a batch of audio to the streams that a batch of stored ones has."""
         assert self.token_window is not None
         streams = self.token_window.streams
         made = self.codec.encode_streams(batch["audio"], tuple(streams.values()))
-        tokens = {name: made[stream] for name, stream in streams.items()}
-        return tokens | {"context": self.codec.encode(batch["context"])}
+        context = self.codec.encode_streams(batch["context"], (self.stream,))
+        parts = {name: made[stream] for name, stream in streams.items()}
+        return parts | {"context": context[self.stream]}
 
     def losses(
         self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
@@ -141,11 +162,16 @@ class JBDiff(AudioModel):
         """Compute each example's loss [B] at times [B]; in training some contexts are dropped."""
         latents = self.latents(batch)
         drop = self.context_dropout if self.training else 0.0
-        context = drop_context(self.net, latents["context"], drop, generator)
+        context = latents["context"]
+        if self.codec.continuous:
+            context = shorten_context(self.net, context, drop, generator)
+        context = drop_context(self.net, context, drop, generator)
         noise = latents.get("coarser")
         if noise is None:
             noise = draw_like(latents["real"], generator)
-        return v_loss(lambda x, t: velocity(self.net, x, t, context), latents["real"], noise, times)
+        return self.objective.losses(
+            lambda x, t: velocity(self.net, x, t, context), latents["real"], noise, times
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the plain loss, and train on the loss weighted by min-SNR where that is set."""
@@ -155,6 +181,26 @@ class JBDiff(AudioModel):
         if self.min_snr_gamma:
             losses = losses * min_snr_weight(times, self.min_snr_gamma)
         return losses.mean()
+
+    def fill_context(self, latents: Tensor) -> Tensor:
+        """Return the context [B, D, M] that ends with latents [B, D, N], as far as they go back.
+
+        Before them is silence, or where latents are continuous the network's null context.
+        """
+        missing = self.context_tokens - latents.shape[-1]
+        if missing <= 0:
+            return latents[..., -self.context_tokens :]
+        shape = (len(latents), latents.shape[1], self.context_tokens)
+        if self.codec.continuous:
+            before = self.net.null_context(latents.new_zeros(shape))
+        else:
+            before = encode_end(self, latents.new_zeros(1, 1, 0)).expand(shape)
+        return torch.cat([before[..., -missing:], latents], dim=-1)
+
+    def v_fn(self, context: Tensor, guidance: float | None = None, rescale: float = 0.0) -> VFn:
+        """Return the velocity that samplers follow after a context [B, D, M]."""
+        scale = self.guidance if guidance is None else guidance
+        return self.objective.velocity(guided(self.net, context, scale, rescale))
 
     @torch.no_grad()
     def sample_latents(
@@ -175,8 +221,7 @@ class JBDiff(AudioModel):
         With `init` [B, D, L] sampling starts from it, noised; at strength 1 it is returned.
         Guidance and sampler are the model's own where they are None.
         """
-        scale = self.guidance if guidance is None else guidance
-        v_fn = guided(self.net, context, scale, guidance_rescale)
+        v_fn = self.v_fn(context, guidance, guidance_rescale)
         return sample_from(
             v_fn, noise, sampler or self.sampler, even_times, init, strength, generator, on_step
         )
@@ -196,11 +241,11 @@ class JBDiff(AudioModel):
         seed: int = 0,
         on_step: OnStep = ignore_step,
     ) -> Tensor:
-        """Generate audio [count, 1, T] at `sample_rate`; clip i has the noise of seed + i.
+        """Generate audio [count, C, T] at `sample_rate`; clip i has the noise of seed + i.
 
         After a prompt it is the prompt and `seconds` more. Levels 1 and 0 refine `init`, the audio
-        of the coarser level; level 2 makes audio that resembles it, and can regenerate the part of
-        a prompt that isn't kept. Without seconds or init it is one window.
+        of the coarser level; a level that starts from noise makes audio that resembles it, and can
+        regenerate the part of a prompt that isn't kept. Without seconds or init it is one window.
         """
         check_request(seconds, count, prompt, keep, init, strength, cond)
         check_no_cond("JBDiff", cond)
@@ -220,9 +265,9 @@ class JBDiff(AudioModel):
     def demo(
         self, batch: Batch, num_demos: int, num_samples: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return context, real, coarser (what a finer level starts from) and sample: [B, 1, T].
+        """Return context, real, coarser (what a finer level starts from) and sample: [B, C, T].
 
-        Level 2 samples window by window up to `num_samples`; the others refine one window.
+        From noise it samples window by window up to `num_samples`; others refine one window.
         """
         latents = {name: part[:num_demos] for name, part in self.latents(batch).items()}
         windows = max(1, num_samples // self.window.length) if self.from_noise else 1
@@ -237,5 +282,11 @@ class JBDiff(AudioModel):
         )
         return {name: self.codec.from_latents(part) for name, part in latents.items()}
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
+    def configure_optimizers(self) -> dict:
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
+        if not self.warmup_steps:
+            return {"optimizer": optimizer}
+        warmup = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}

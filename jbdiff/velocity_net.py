@@ -62,3 +62,20 @@ def drop_context(
     """Replace the contexts [B, E, M] of some examples by the null context."""
     draws = torch.rand(len(context), 1, 1, generator=generator, device=context.device)
     return torch.where(draws < probability, net.null_context(context), context)
+
+
+def shorten_context(
+    net: VelocityNet,
+    context: Tensor,
+    probability: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Replace the beginning of some examples' contexts [B, E, M] by the null context's.
+
+    How much is drawn evenly: a prompt may be shorter than the context is.
+    """
+    device = context.device
+    chosen, share = torch.rand(2, len(context), 1, 1, generator=generator, device=device)
+    places = torch.arange(context.shape[-1], device=device)
+    missing = (chosen < probability) & (places < share * context.shape[-1])
+    return torch.where(missing, net.null_context(context), context)

@@ -46,7 +46,20 @@ def with_configs_first(args: list[str]) -> list[str]:
         trust(module)
     first = [part for path in configs for part in ("--config", settings_in(path))]
     first += ["--model", known.model] if known.model else []
-    return first + (["--model.jb_level", known.level] if known.level else []) + rest
+    first += ["--model.jb_level", known.level] if known.level else []
+    return first + network_of(known.level, configs, rest) + rest
+
+
+def network_of(level: str | None, configs: list[Path], rest: list[str]) -> list[str]:
+    """Name the network of a level where only options of it are given: its default isn't a class."""
+    named = any(arg == "--model.net" or arg.startswith("--model.net=") for arg in rest)
+    dotted = any(arg.startswith("--model.net.") for arg in rest)
+    if named or not dotted or not level or {path.stem for path in configs} != {"jbdiff"}:
+        return []
+    from jbdiff.levels import COARSEST  # it takes a second to import
+
+    three = level == str(COARSEST)
+    return ["--model.net", "jbdiff.latent_transformer.LatentDiT" if three else "jbdiff.unet.UNet"]
 
 
 def plain_values(args: list[str]) -> list[str]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from foundation.errors import UserError
-from jbdiff.generation import JOIN, window_starts
+from jbdiff.generation import window_starts
+from jbdiff.levels import JOIN
 from jbdiff.samplers import DDIM, LatentSampler
 from tests.jbdiff.test_module import level
 

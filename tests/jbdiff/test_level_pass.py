@@ -218,7 +218,7 @@ def test_joining_windows_takes_most_of_the_clicks_at_their_borders(studio, monke
     window = model.base_tokens * model.codec.hop
 
     def clicks(join: int) -> float:
-        monkeypatch.setattr("jbdiff.level_pass.JOIN", join)
+        monkeypatch.setattr("jbdiff.levels.JOIN", join)
         song = studio.song(f"{join}", levels="2", dance=False, init_audio=str(path), seconds=None)
         folder = studio.make(dataclasses.replace(song, init_strength=1.0))
         made = audio.read(folder / "level_2.wav")[0]

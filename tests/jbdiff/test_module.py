@@ -67,7 +67,7 @@ def test_a_start_from_another_level_is_refused(music, tmp_path, capsys):
 
 def test_mistakes_are_one_line(music, capsys):
     for wrong, message in (
-        (["--model.jb_level=3"], "level must be 0 (finest), 1 or 2 (coarsest), got 3"),
+        (["--model.jb_level=4"], "level must be 0 (finest), 1, 2 or 3 (coarsest), got 4"),
         (
             ["--model.jb_level=2", "--model.base_tokens=17"],
             "takes a multiple of 2 positions, at least 1, got 17",

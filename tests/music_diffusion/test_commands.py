@@ -70,7 +70,7 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["fit", *QUICK, "--trainer.accelerator=cpu", "--trainer.devices=0"], "`Trainer(devices="),
         (["fit", *QUICK, "--data.audio=/none"], "no such folder or audio file: /none"),
         (["encode", "/none"], "no such folder or audio file: /none"),
-        (["encode", "/none", "--level=7"], "level must be 0 (finest), 1 or 2 (coarsest), got 7"),
+        (["encode", "/none", "--level=7"], "level must be 0 (finest), 1, 2 or 3 (coarsest), got 7"),
         (["encode"], "required: audio"),
         (["encode", "tests", "--devices=two"], "no audio file"),
         (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
