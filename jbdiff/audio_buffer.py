@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,6 +11,19 @@ from torch import Tensor
 from audio.crossfade import crossfade
 from foundation.errors import UserError
 from foundation.files import replacing
+
+
+class Buffer(Protocol):
+    """Audio [B, C, T] that grows window by window; `end` counts its samples."""
+
+    path: Path
+
+    @property
+    def end(self) -> int: ...
+    @property
+    def windows(self) -> int: ...
+    def read(self, start: int, stop: int) -> Tensor: ...
+    def append(self, audio: Tensor, begin: int) -> None: ...
 
 
 class AudioBuffer:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn.functional import pad
 from foundation.errors import UserError
 from foundation.sampler import OnStep, ignore_step
 from foundation.windows import AudioWindow
-from jbdiff.audio_buffer import AudioBuffer
+from jbdiff.audio_buffer import AudioBuffer, Buffer
 from jbdiff.dance_sampling import sine_times
 from jbdiff.level_pass import Noise, Read, Sampling
 from jbdiff.noise_paths import noise_path
@@ -91,7 +92,11 @@ class DancePass:
         """Count what a network call works on."""
         return self.window * self.count
 
-    def run(self, buffer: AudioBuffer, on_step: OnStep) -> Iterator[None]:
+    def open(self, path: Path) -> AudioBuffer:
+        """Open the buffer that the pass is resumed from."""
+        return AudioBuffer(path, (self.count, self.channels, self.length), self.overlap, self.style)
+
+    def run(self, buffer: Buffer, on_step: OnStep) -> Iterator[None]:
         """Sample the windows that the buffer lacks."""
         device = self.model.device
         n, s = self.noise, self.sampling

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from codec.jukebox import JukeboxCodec
+from foundation.codec import Codec
 from foundation.sampler import OnStep, ignore_step
-from jbdiff.audio_buffer import AudioBuffer
+from jbdiff.audio_buffer import AudioBuffer, Buffer
 from jbdiff.levels import join_length
 from jbdiff.noise_paths import base_noise
 from jbdiff.samplers import LatentSampler
@@ -34,11 +35,12 @@ class LevelModel(Protocol):
     sample_rate: int
 
     @property
-    def codec(self) -> JukeboxCodec: ...
+    def codec(self) -> Codec: ...
     @property
     def device(self) -> torch.device: ...
     @property
     def from_noise(self) -> bool: ...
+    def fill_context(self, latents: Tensor) -> Tensor: ...
     def sample_latents(
         self,
         noise: Tensor,
@@ -84,7 +86,8 @@ class LevelPass:
 
     `coarser` reads the audio of the coarser level, which is refined; without it, `init` reads the
     audio that the song is to resemble. With neither it starts from noise. `context` [1, 1, Tc] is
-    the audio before the song; without `follow` every window has only that as context.
+    the audio before the song, as long as the model's context; without `follow` every window has
+    only that as context.
     """
 
     model: LevelModel
@@ -97,8 +100,17 @@ class LevelPass:
     coarser: Read | None = None
     init: Read | None = None
     follow: bool = True
-    channels: int = 1
     style: str = "linear"
+
+    @property
+    def channels(self) -> int:
+        """Count the channels of the audio."""
+        return self.model.codec.channels
+
+    def open(self, path: Path) -> Buffer:
+        """Open the buffer that the pass is resumed from."""
+        shape = (self.count, self.channels, self.length)
+        return AudioBuffer(path, shape, self.overlap, self.style)
 
     @property
     def overlap(self) -> int:
@@ -136,14 +148,13 @@ class LevelPass:
         """Count what a network call works on, both halves of a guided one."""
         return self.tokens * self.count * (1 if self.sampling.guidance == 1 else 2)
 
-    def run(self, buffer: AudioBuffer, on_step: OnStep) -> Iterator[None]:
+    def run(self, buffer: Buffer, on_step: OnStep) -> Iterator[None]:
         """Sample the windows that the buffer lacks; each is appended before the next one starts."""
-        joined = self.overlap // self.model.codec.hop
         noises = islice(self._noise(), buffer.windows, None) if self._from_noise else None
         for index in range(buffer.windows, self.windows):
             start = index * self.window
             noise, init = self._initial(start, noises)
-            previous = self._encode(self._audio_before(buffer, start))
+            previous = self._before(buffer, start)
             latents = self.model.sample_latents(
                 noise,
                 previous if self.follow else self._first_context,
@@ -155,20 +166,31 @@ class LevelPass:
                 generator=self.noise.generators(self.count, index),
                 on_step=on_step,
             )
-            # the end of the previous audio is decoded again, to crossfade into what follows it
-            latents = torch.cat([previous[..., previous.shape[-1] - joined :], latents], dim=-1)
-            buffer.append(self.model.codec.from_latents(latents), start - self.overlap)
+            self._append(buffer, start, previous, latents)
             yield
+
+    def _append(self, buffer: Buffer, start: int, previous: Tensor, latents: Tensor) -> None:
+        """Append the audio of latents [B, D, L], which follow the previous ones [B, D, M].
+
+        The end of the previous audio is decoded again, to crossfade into what follows it.
+        """
+        joined = self.overlap // self.model.codec.hop
+        latents = torch.cat([previous[..., previous.shape[-1] - joined :], latents], dim=-1)
+        buffer.append(self.model.codec.from_latents(latents), start - self.overlap)
 
     @cached_property
     def _first_context(self) -> Tensor:
         return self._encode(self.context)
 
+    def _before(self, buffer: Buffer, start: int) -> Tensor:
+        """Return the latents [B, D, M] before a window: those of the audio so far."""
+        return self._encode(self._audio_before(buffer, start))
+
     def _encode(self, audio: Tensor) -> Tensor:
         """Encode audio [1 or B, 1, T] to latents [B, D, L] for each song."""
         return self.model.codec.to_latents(audio.expand(self.count, -1, -1).to(self.model.device))
 
-    def _audio_before(self, buffer: AudioBuffer, start: int) -> Tensor:
+    def _audio_before(self, buffer: Buffer, start: int) -> Tensor:
         """Read the context's length of audio [B, 1, Tc] before a window."""
         length = self.context.shape[-1]
         made = buffer.read(max(0, start - length), start)
@@ -177,35 +199,38 @@ class LevelPass:
 
     @property
     def _from_noise(self) -> bool:
-        """Whether windows start from drawn noise: not over the audio of a coarser level."""
-        return self.coarser is None and (self.init is None or self.model.from_noise)
+        """Whether windows start from drawn noise, as this level's model does or for want of audio.
+
+        From noise, the coarser level's audio is what a window is to resemble.
+        """
+        return self.model.from_noise or (self.coarser is None and self.init is None)
 
     def _initial(self, start: int, noises: Iterator[Tensor] | None) -> tuple[Tensor, Tensor | None]:
         """Return a window's noise and initial latents [B, D, L].
 
-        At levels 1 and 0 the noise is what the coarser level makes of the audio: they were trained
-        to start there.
+        At a level that refines the coarser one, the noise is what that level makes of the audio: it
+        was trained to start there.
         """
         stop = start + self.window
         if self.coarser is not None:
             refined = self._encode(self.coarser(start, stop))
-            return refined, refined
+            return next(noises) if noises else refined, refined
         if self.init is None:
             assert noises is not None
             return next(noises), None
         audio = self.init(start, stop)
-        noise = next(noises) if noises else self._encode(self._coarse_copy(audio))
+        noise = next(noises) if noises else self._coarse_copy(audio)
         return noise, self._encode(audio)
 
     def _coarse_copy(self, audio: Tensor) -> Tensor:
-        """Pass audio [B, 1, T] through the codec's next coarser level."""
-        vqvae, level = self.model.codec.vqvae, self.model.level + 1
-        codes = vqvae.encode(audio.to(self.model.device), level)
-        return vqvae.decode(codes, level)[..., : audio.shape[-1]]
+        """Encode what the next coarser level makes of audio [B, 1, T] to latents [B, D, L]."""
+        codec = self.model.codec
+        tokens = codec.encode_streams(audio.to(self.model.device), ("round_trip",))["round_trip"]
+        return codec.tokens_to_latents(tokens.expand(self.count, -1, -1))
 
     def _noise(self) -> Iterator[Tensor]:
         """Yield the noise [B, D, L] of each window."""
-        n, channels = self.noise, self.model.codec.vqvae.config.emb_width
+        n, channels = self.noise, self.model.codec.latent_dim or 0
         paths = [
             base_noise(channels, self.tokens, self.windows, n.style, n.step_size, n.seed + i)
             for i in range(self.count)

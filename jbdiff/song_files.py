@@ -15,9 +15,9 @@ from audio.spectrogram import write_spectrogram
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path, write_json
 from foundation.weights import WEIGHTS
-from jbdiff.audio_buffer import AudioBuffer
+from jbdiff.audio_buffer import Buffer
 from jbdiff.song_migration import convert, sampler_settings
-from jbdiff.song_settings import PLAIN_FILES, Song
+from jbdiff.song_settings import PARTS, PLAIN_FILES, Song
 
 log = logging.getLogger(__name__)
 FRAME = 5  # seconds that a picture of the film shows
@@ -45,6 +45,7 @@ class SongFolder:
         if not self.settings_file.is_file():
             return
         theirs = convert(json.loads(self.settings_file.read_text()))
+        theirs.setdefault("level_3", self.settings["level_3"])  # songs of before there was one
         names = (self.settings.keys() | theirs.keys()) - set(CHANGEABLE)
         if other := sorted(n for n in names if theirs.get(n) != self.settings.get(n)):
             raise UserError(
@@ -68,7 +69,7 @@ class SongFolder:
         """Delete the audio buffers: the song is complete."""
         shutil.rmtree(self.parts)
 
-    def write(self, buffers: dict[str, AudioBuffer], sample_rate: int, num_samples: int) -> None:
+    def write(self, buffers: dict[str, Buffer], sample_rate: int, num_samples: int) -> None:
         """Write what there is of each level's audio, and of the song, the last pass in stereo."""
         last = "dance" if "dance" in self.settings["sha256"] else f"level_{min(self.levels)}"
         for name, buffer in buffers.items():
@@ -111,7 +112,7 @@ def settings(song: Song) -> dict:
     """
     made = asdict(song)
     del made["out"], made["dry_run"]
-    for name in ("level_2", "level_1", "level_0", "dance"):
+    for name in PARTS:
         made[name]["sampler"] = sampler_settings(getattr(song, name).sampler)
     hashes = {name: sha256(existing_file(name, path)) for name, path in song.files.items()}
     for name, wanted in (song.sha256 or {}).items():

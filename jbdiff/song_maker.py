@@ -13,8 +13,10 @@ from tqdm import tqdm
 from audio import files as audio
 from foundation.audio_module import AudioModel
 from foundation.errors import UserError
-from jbdiff.audio_buffer import AudioBuffer
+from jbdiff.audio_buffer import Buffer
 from jbdiff.dance_pass import DancePass, StereoModel
+from jbdiff.generation import EDGE
+from jbdiff.latent_pass import LatentPass
 from jbdiff.level_pass import LevelModel, LevelPass, Noise, Read, Sampling
 from jbdiff.song_files import SongFolder
 from jbdiff.song_settings import LevelSettings, Song
@@ -67,7 +69,7 @@ class SongMaker:
     def __init__(self, song: Song, models: Mapping[str, AudioModel], folder: SongFolder):
         self.song, self.folder = song, folder
         self.models = {name: checked_model(name, models) for name in song.checkpoints}
-        self.buffers: dict[str, AudioBuffer] = {}
+        self.buffers: dict[str, Buffer] = {}
         rates = {name: model.sample_rate for name, model in self.models.items()}
         self.sample_rate = next(iter(rates.values()))
         if len(set(rates.values())) > 1:
@@ -113,7 +115,8 @@ class SongMaker:
                 "%s was trained to start from the audio of level %d, not from noise: expect "
                 "little music without init_audio", name, model.level + 1,
             )  # fmt: skip
-        return LevelPass(
+        kind = LatentPass if model.codec.continuous else LevelPass
+        return kind(
             model,
             Sampling(
                 settings.sampler,
@@ -122,8 +125,8 @@ class SongMaker:
                 settings.guidance_rescale,
             ),
             self.num_samples,
-            self._context(model.context_tokens * model.codec.hop),
-            song.token_multiplier,
+            self._context(model),
+            1 if model.codec.continuous else song.token_multiplier,
             song.count,
             Noise(song.noise_style, song.noise_step_size, song.noise_seed),
             coarser=self._read_buffer(coarser) if coarser else None,
@@ -153,14 +156,21 @@ class SongMaker:
         part = self.init[None, :, start:stop]
         return pad(part, (0, stop - start - part.shape[-1]))
 
-    def _context(self, num_samples: int) -> Tensor:
-        """Read the end of the context audio [1, 1, T], after silence if it is shorter."""
-        path = self.song.context_audio
-        if path is None:
-            return torch.zeros(1, 1, num_samples)
-        total = audio.probe(path).num_samples_at(self.sample_rate)
-        end = audio.read(path, max(0, total - num_samples), None, self.sample_rate, 1)
-        return pad(end, (num_samples - end.shape[-1], 0))[None]
+    def _context(self, model: LevelModel) -> Tensor:
+        """Read the end of the context audio [1, C, T].
+
+        If it is shorter than the model's context it comes after silence, but at a level that has a
+        null context in its place.
+        """
+        path, codec = self.song.context_audio, model.codec
+        num_samples = (model.context_tokens + (EDGE if codec.continuous else 0)) * codec.hop
+        end = torch.zeros(codec.channels, 0)
+        if path is not None:
+            total = audio.probe(path).num_samples_at(self.sample_rate)
+            first = max(0, total - num_samples)
+            end = audio.read(path, first, None, self.sample_rate, codec.channels)
+        silence = 0 if codec.continuous else num_samples - end.shape[-1]
+        return pad(end, (silence, 0))[None]
 
     def estimate(self) -> list[str]:
         """Describe what each pass costs, in windows and network calls."""
@@ -195,9 +205,7 @@ class SongMaker:
     def _run_pass(
         self, name: str, step: Pass, bar: tqdm, work: float, device: torch.device
     ) -> None:
-        shape = (self.song.count, step.channels, step.length)
-        buffer = AudioBuffer(self.folder.part(name), shape, step.overlap, step.style)
-        self.buffers[name] = buffer
+        self.buffers[name] = buffer = step.open(self.folder.part(name))
         done = buffer.windows * step.calls * work  # by an earlier run
         bar.n, bar.initial = bar.n + done, bar.initial + done
         if buffer.windows == step.windows:

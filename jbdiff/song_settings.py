@@ -6,8 +6,10 @@ from audio import crossfade
 from foundation.checks import check_at_least
 from foundation.errors import UserError
 from jbdiff import noise_paths
-from jbdiff.samplers import DDIM, LatentSampler
+from jbdiff.levels import COARSEST
+from jbdiff.samplers import DDIM, DPM, LatentSampler
 
+PARTS = ("level_3", "level_2", "level_1", "level_0", "dance")  # what has a sampler
 PLAIN_FILES = ("context_audio", "init_audio", "codec_path")  # beside the models' checkpoints
 
 
@@ -64,8 +66,9 @@ class Song:
     Args:
         out: the folder that gets the song, each level's audio, pictures and settings.json
         seconds: length of the song; the default is the initial audio's, or 12
-        levels: which levels run, each over the coarser one's audio: 210, 21, 2, 10, 0, …; with ""
-            the initial audio goes straight to Dance Diffusion
+        levels: which levels run, each over the coarser one's audio: 3210, 321, 3, 210, 2, 10, …;
+            with "" the initial audio goes straight to Dance Diffusion
+        level_3: settings of level 3
         level_2: settings of level 2
         level_1: settings of level 1
         level_0: settings of level 0
@@ -76,7 +79,7 @@ class Song:
         noise_style: random, constant, region or walk, from window to window of the first level
         noise_step_size: how far region and walk go, 0 to 1
         noise_seed: seed of the first level's noise
-        token_multiplier: makes every level's windows this many times as long
+        token_multiplier: makes the windows of levels 2, 1 and 0 this many times as long
         update_lowest_context: let the first level's windows follow each other; else each one
             follows the context audio
         count: how many songs are made at once, with noise seeds one apart
@@ -89,7 +92,8 @@ class Song:
     out: str = "song"
     seconds: float | None = None
     levels: str = "210"
-    level_2: LevelSettings = LevelSettings()
+    level_3: LevelSettings = LevelSettings(None, DPM(steps=50), 1.5)
+    level_2: LevelSettings = LevelSettings(init_strength=0.5)
     level_1: LevelSettings = LevelSettings(None, DDIM(steps=70), 2.0, init_strength=0.67)
     level_0: LevelSettings = LevelSettings(None, DDIM(steps=20), 1.3, init_strength=0.5)
     dance: DanceSettings = DanceSettings()
@@ -109,8 +113,11 @@ class Song:
 
     def __post_init__(self) -> None:
         """Raise UserError for settings that don't fit each other, before anything is loaded."""
-        if set(self.levels) - set("210") or len(set(self.levels)) != len(self.levels):
-            raise UserError(f"levels must be some of 2, 1 and 0, such as 210, got {self.levels!r}")
+        known = {str(level) for level in range(COARSEST + 1)}
+        if set(self.levels) - known or len(set(self.levels)) != len(self.levels):
+            raise UserError(
+                f"levels must be some of 3, 2, 1 and 0, such as 210, got {self.levels!r}"
+            )
         check_at_least(1, token_multiplier=self.token_multiplier, count=self.count)
         if self.seconds is not None and self.seconds <= 0:
             raise UserError(f"seconds must be positive, got {self.seconds}")
@@ -145,7 +152,7 @@ class Song:
         return sorted((int(level) for level in self.levels), reverse=True)
 
     def level(self, level: int) -> LevelSettings:
-        return (self.level_0, self.level_1, self.level_2)[level]
+        return (self.level_0, self.level_1, self.level_2, self.level_3)[level]
 
     @property
     def checkpoints(self) -> dict[str, str]:

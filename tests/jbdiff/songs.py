@@ -37,6 +37,9 @@ class ToyLevel(nn.Module):
     def from_noise(self) -> bool:
         return self.level == 2
 
+    def fill_context(self, latents: Tensor) -> Tensor:
+        raise NotImplementedError  # these levels' contexts are filled with silence
+
     def sample_latents(
         self,
         noise: Tensor,

@@ -9,8 +9,9 @@ from music_diffusion.commands import main as cli
 pytestmark = pytest.mark.usefixtures("command_line")
 
 MISTAKES = [
-    ({"levels": "213"}, "levels must be some of 2, 1 and 0"),
-    ({"levels": "22"}, "levels must be some of 2, 1 and 0"),
+    ({"levels": "214"}, "levels must be some of 3, 2, 1 and 0"),
+    ({"levels": "22"}, "levels must be some of 3, 2, 1 and 0"),
+    ({"levels": "32"}, "needs level_3.checkpoint: train it with fit --model.jb_level 3"),
     ({"levels": ""}, "without levels there must be init_audio"),
     ({"level_1": Song.level_1}, "needs level_1.checkpoint"),
     ({"seconds": 0.0}, "seconds must be positive"),
