@@ -9,7 +9,6 @@ import yaml
 
 from audio import files as audio
 from foundation.errors import UserError
-from jbdiff.samplers import DDIM
 from jbdiff.song_files import SongFolder
 from jbdiff.song_maker import SongMaker
 from jbdiff.song_settings import Song
