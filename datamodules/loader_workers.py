@@ -1,15 +1,21 @@
 """Worker processes of data loaders: they ignore signals to all and end with the main process."""
 
 import atexit
+import os
 import signal
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 
 from torch.utils.data import DataLoader
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
+FOR_MAIN = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C, and how clusters announce the end
+TO_ALL = tuple(getattr(signal, name) for name in FOR_MAIN if hasattr(signal, name))
+LEAVE = getattr(signal, "SIGRTMAX", None) or getattr(signal, "SIGUSR2", signal.SIGTERM)
+GRACE = 1.5  # seconds for workers to leave; after that they are killed
 
 
 class WorkerLoader(DataLoader):
@@ -17,19 +23,19 @@ class WorkerLoader(DataLoader):
 
     Give it `worker_init_fn=leave_signals_to_main`. A signal to the whole process group is handled
     by the main process, which writes a checkpoint and for that needs its workers alive. When it
-    exits, whatever the reason, its workers are killed: Python would send them SIGTERM, which they
-    ignore, and wait without limit, and torch waits 5 s for each. Workers of a main process that was
-    killed notice it within 5 s.
+    exits, whatever the reason, its workers are told to leave, by a signal that nobody else sends:
+    Python would send them SIGTERM, which they ignore, and wait without limit, and torch waits 5 s
+    for each. Workers of a main process that was killed notice it within 5 s.
     """
 
     def __iter__(self) -> Iterator:
         others = set(active_children())
         try:
-            with held(*STOPS):
+            with held(*TO_ALL):
                 return super().__iter__()
         finally:  # also where not all could be started
-            for worker in set(active_children()) - others:
-                atexit.register(end, worker)  # the last one registered comes first: before torch's
+            if workers := set(active_children()) - others:
+                atexit.register(end, tuple(workers))  # the last one comes first: before torch's
 
 
 @contextmanager
@@ -46,15 +52,23 @@ def held(*signals: signal.Signals) -> Iterator[None]:
 
 
 def leave_signals_to_main(worker: int) -> None:
-    """Make a loader's worker ignore SIGTERM and Ctrl-C, also those that came before this."""
-    for number in STOPS:
+    """Make a loader's worker ignore signals to all, also those that came before this."""
+    for number in TO_ALL:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(LEAVE, lambda *_: sys.exit())  # which removes the worker's temporary files
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_ALL)
 
 
-def end(worker: BaseProcess) -> None:
-    """Kill a worker, unless it has ended."""
+def end(workers: Sequence[BaseProcess], grace: float = GRACE) -> None:
+    """Tell workers to leave, and kill those that don't within `grace` seconds."""
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for a killed worker
-    worker.kill()
+    for worker in workers:
+        if worker.is_alive() and worker.pid:
+            os.kill(worker.pid, LEAVE)
+    deadline = time.monotonic() + grace
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()

@@ -2,16 +2,19 @@ import atexit
 import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
-from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
+from datamodules.loader_workers import WorkerLoader, end, held, leave_signals_to_main
 
 
 def loader(num_workers: int, **options) -> WorkerLoader:
     options |= {"worker_init_fn": leave_signals_to_main, "multiprocessing_context": "fork"}
-    return WorkerLoader(torch.arange(8), num_workers=num_workers, **options)
+    dataset = options.pop("dataset", torch.arange(8))
+    return WorkerLoader(dataset, num_workers=num_workers, **options)
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def at_exit(monkeypatch):
     signal.signal(signal.SIGCHLD, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_worker_outlives_a_signal_to_all(number, at_exit):
     batches = iter(loader(1))
     next(batches)
@@ -34,13 +37,35 @@ def test_a_worker_outlives_a_signal_to_all(number, at_exit):
 
 def test_workers_end_with_the_main_process_before_anything_waits_for_them(at_exit):
     batches = iter(loader(2, persistent_workers=True))
-    next(batches)
+    next(batches), next(batches)  # of each
     workers = batches._workers
-    for function, *arguments in at_exit[:2]:
-        function(*arguments)
+    function, *arguments = at_exit[0]
+    function(*arguments)
     for worker in workers:
         worker.join(5)
-    assert not any(worker.is_alive() for worker in workers)
+    assert [worker.exitcode for worker in workers] == [0, 0]  # in peace
+
+
+class Stuck(Dataset):
+    """Reads for ever, as on a disk that has gone away."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        with held(*signal.valid_signals()):
+            time.sleep(60)
+
+
+def test_stuck_workers_are_killed_within_the_grace_of_all(at_exit):
+    batches = iter(loader(2, dataset=Stuck()))
+    time.sleep(0.3)  # they have begun to read
+    start = time.monotonic()
+    end(batches._workers, grace=0.1)
+    for worker in batches._workers:
+        worker.join(5)
+        assert worker.exitcode == -signal.SIGKILL
+    assert time.monotonic() - start < 5
 
 
 def test_a_worker_ends_also_where_another_could_not_be_started(at_exit, monkeypatch):
