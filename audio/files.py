@@ -12,6 +12,7 @@ from typing import Literal
 import soundfile
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from audio.downmix import mix
 from audio.libsndfile import name_for_libsndfile
@@ -25,6 +26,7 @@ from foundation.files import replacing, user_path
 AUDIO_SUFFIXES = (*SNDFILE, *FFMPEG)
 LOOKED_FOR = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
 NAMED = 3  # files of a kind that are named when it is left out
+MISSING = 9600  # samples, at any rate
 MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
 LOUDEST = 8.0  # a larger sample, 18 dB above full scale, is an integer, a unit or damage
 INTEGERS = (2.0**7, 2.0**15, 2.0**23, 2.0**31)  # full scale of samples that are integers
@@ -176,6 +178,26 @@ class Reader:
         if not samples.shape[-1]:
             raise AudioError(f"{self.path} ends before sample {start}: it is cut off")
         return samples
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the file is known to hold samples beyond `LOUDEST`."""
+        return (self.source.peak or 0.0) > LOUDEST
+
+    def read_all(self, start: int, stop: int) -> Tensor:
+        """Read samples start to stop to [C, stop - start]; AudioError where some are missing.
+
+        Up to `MISSING` at the end are silence: an mp3's length is known to within a few frames.
+        """
+        try:
+            samples = self.read(start, stop)
+        except OSError as error:
+            raise AudioError(f"{self.path} can't be read: {error.strerror}") from error
+        missing = stop - start - samples.shape[-1]
+        if missing > MISSING:
+            end = (start + samples.shape[-1]) / self.sample_rate
+            raise AudioError(f"{self.path} is cut off: it ends after {end:.2f} s")
+        return pad(samples, (0, missing))
 
     def _resampled(self, start: int, stop: int) -> Tensor:
         """Resample samples start to stop with a margin, from where both rates share a sample."""

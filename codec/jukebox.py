@@ -97,6 +97,14 @@ class JukeboxCodec(Codec):
             copy = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
         return self.encode(copy)[..., : -(-audio.shape[-1] // self.hop)]
 
+    def reach(self, names: tuple[str, ...]) -> int:
+        """Return the margin of this level, and of the coarser one's two halves for `round_trip`."""
+        margin = self.vqvae.config.margin(self.level)
+        if "round_trip" not in names:
+            return margin
+        hop = HOPS[self.level + 1]
+        return 2 * self.vqvae.config.margin(self.level + 1) - -margin // hop * hop
+
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         self.check_streams(names)
         return {

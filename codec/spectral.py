@@ -109,6 +109,10 @@ class SpectralCodec(Codec):
         stages = self.weights.quantiser.codebooks[: self.num_codebooks]
         return torch.stack([stage.k for stage in stages]) / self.weights.scale
 
+    def reach(self, names: tuple[str, ...]) -> int:
+        """Return whole pieces, so that those of the whole and of a part begin alike."""
+        return PIECE * self.hop
+
     def _checked(self, latents: Tensor) -> Tensor:
         if latents.dim() != 3 or latents.shape[1] != self.latent_dim:
             raise UserError(

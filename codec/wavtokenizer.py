@@ -1,6 +1,7 @@
 """WavTokenizer, one codebook of 4096 tokens for 24 kHz audio (Ji et al. 2024, arXiv:2408.16532)."""
 
 import sys
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from codec.wavtokenizer_decoder import BANDWIDTHS, Backbone, Head
-from codec.wavtokenizer_encoder import DIM, Encoder
+from codec.wavtokenizer_encoder import DIM, MARGIN, PIECE, Encoder
 from foundation.codec import Codec, full_precision, mono
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
+from foundation.pieces import Read, ahead, pieces
 from foundation.weights import fingerprint, mismatch, read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096
@@ -122,10 +124,35 @@ class WavTokenizer(Codec):
         if not audio.shape[-1]:
             return torch.zeros(len(audio), 1, 0, dtype=torch.long, device=audio.device)
         with full_precision(audio):
-            frames = self.net.encoder.in_pieces(mono(audio).to(self.net.codebook.embed.dtype))
-            parts = frames.split(1024, dim=-1)  # the distances to all rows are large
-            tokens = [self.net.codebook.distances(x).argmin(-1) for x in parts]
-            return torch.cat(tokens, dim=-1)[:, None]
+            return self._nearest(
+                self.net.encoder.in_pieces(mono(audio).to(self.net.codebook.embed.dtype))
+            )
+
+    def _nearest(self, frames: Tensor) -> Tensor:
+        """Round the encoder's frames [B, 512, L] to tokens [B, 1, L]."""
+        parts = frames.split(1024, dim=-1)  # the distances to all rows are large
+        tokens = [self.net.codebook.distances(x).argmin(-1) for x in parts]
+        return torch.cat(tokens, dim=-1)[:, None]
+
+    @torch.no_grad()
+    def encode_in_pieces(
+        self, read: Read, num_samples: int, names: tuple[str, ...]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Encode as `Codec.encode_in_pieces` says; the LSTMs carry all that came before."""
+        self.check_streams(names)
+        encoder, like = self.net.encoder, self.net.codebook.embed
+
+        def local() -> Iterator[Tensor]:
+            parts = pieces(num_samples, PIECE * self.hop, MARGIN * self.hop)
+            for part, audio in ahead(lambda part: read(part.first, part.last), parts):
+                frames = encoder.local_frames(mono(audio[None]).to(like))
+                before = (part.start - part.first) // self.hop
+                yield frames[..., before : before - (part.start - part.stop) // self.hop]
+
+        with full_precision(like):
+            for frames in encoder.in_stream(local()):
+                tokens = self._nearest(frames)
+                yield {name: tokens for name in names}
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:

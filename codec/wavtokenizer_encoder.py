@@ -1,5 +1,7 @@
 """WavTokenizer's encoder: EnCodec's SEANet, not causal (Defossez et al. 2022, arXiv:2210.13438)."""
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
@@ -7,6 +9,8 @@ from torch.nn.functional import conv1d, pad
 WIDTH = 32  # channels of the first convolution; each downsampling doubles them
 DIM = 512
 MARGIN = 4  # frames; the convolutions before the LSTM reach less than two frames to each side
+REACH = 3  # frames on each side that the last convolution sees
+State = tuple[Tensor, Tensor]  # of the LSTMs
 PIECE = 750  # frames of audio that the convolutions process at once
 
 
@@ -64,8 +68,12 @@ class SkipLSTM(nn.Module):
         self.lstm = nn.LSTM(width, width, num_layers=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        out, _ = self.lstm(x.permute(2, 0, 1))
-        return x + out.permute(1, 2, 0)
+        return self.after(x, None)[0]
+
+    def after(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Continue from the state after what came before x [B, C, L]; also return the new one."""
+        out, state = self.lstm(x.permute(2, 0, 1), state)
+        return x + out.permute(1, 2, 0), state
 
 
 class Encoder(nn.Module):
@@ -84,6 +92,10 @@ class Encoder(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         return self.model(audio)
 
+    def local_frames(self, audio: Tensor) -> Tensor:
+        """Apply the layers before the LSTM to audio [B, 1, T]."""
+        return self.model[: self.local](audio)
+
     def in_pieces(self, audio: Tensor, piece: int = PIECE) -> Tensor:
         """Return what `forward` does, with the memory of `piece` frames' convolutions.
 
@@ -96,3 +108,22 @@ class Encoder(nn.Module):
             part = local(audio[..., first * self.hop : last * self.hop])
             parts.append(part[..., start - first : start - first + piece])
         return self.model[self.local :](torch.cat(parts, dim=-1))
+
+    def in_stream(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Return what `forward` does, bit by bit, for the local layers' frames [B, C, L] in order.
+
+        The LSTMs go on from part to part; the last convolution waits for the frames it looks at.
+        """
+        skip, last = self.model[self.local], self.model[self.local + 1 :]
+        assert isinstance(skip, SkipLSTM)
+        state, seen, emitted = None, None, 0  # of `seen`, so many frames have been returned
+        for part in parts:
+            new, state = skip.after(part, state)
+            seen = new if seen is None else torch.cat([seen, new], dim=-1)
+            ready = seen.shape[-1] - REACH
+            if ready > emitted:
+                yield last(seen)[..., emitted:ready]
+                first = max(0, ready - REACH)
+                seen, emitted = seen[..., first:], ready - first
+        if seen is not None:
+            yield last(seen)[..., emitted:]

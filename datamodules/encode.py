@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from audio import files as audio_files
+from audio.files import AudioError, Reader
 from datamodules.metadata import Sidecar
 from datamodules.token_store import Header, TokenStore, track_key
-from datamodules.tracks import name_of
+from datamodules.tracks import name_of, report_left_out
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
 from foundation.files import bytes_of, cache_folder, output_folder, user_path
@@ -38,6 +38,7 @@ class EncodingJob:
         keys: each file's key in the store
         sidecar: metadata of the tracks
         failed: why files could not be read
+        too_loud: what to do with samples far beyond full scale, as `audio.files.Reader` says
     """
 
     root: Path
@@ -45,6 +46,7 @@ class EncodingJob:
     keys: dict[Path, str]
     sidecar: Sidecar = field(default_factory=Sidecar)
     failed: dict[Path, str] = field(default_factory=dict)
+    too_loud: audio_files.TooLoud = "skip"
 
     @classmethod
     def create(
@@ -54,6 +56,7 @@ class EncodingJob:
         streams: tuple[str, ...] | None = None,
         out: str | Path | None = None,
         sidecar: Sidecar | None = None,
+        too_loud: audio_files.TooLoud = "skip",
     ) -> "EncodingJob":
         """List the files, and create or open the store.
 
@@ -63,6 +66,7 @@ class EncodingJob:
             streams: which of the codec's streams; those of tokens if None
             out: the store's folder; None takes the one in the cache that fit looks for
             sidecar: metadata of the tracks
+            too_loud: what to do with samples far beyond full scale: skip the file, clip or scale it
 
         Raises:
             UserError: for a folder without audio files, and a store of another codec
@@ -71,10 +75,10 @@ class EncodingJob:
         files = audio_files.find(root)
         place = default_store(root, codec, streams) if out is None else output_folder(out)
         store = TokenStore.create(place, Header.of(codec, streams))
-        job = cls(root, store, {}, sidecar or Sidecar())
+        job = cls(root, store, {}, sidecar or Sidecar(), too_loud=too_loud)
         for path in files:
             try:
-                job.keys[path] = track_key(path, root)
+                job.keys[path] = job.stored_key(track_key(path, root))
             except OSError as error:  # a link to nothing, a file that has just gone
                 job.failed[path] = f"{path}: {error.strerror}"
         return job
@@ -84,19 +88,36 @@ class EncodingJob:
         """The files that have no tokens yet."""
         return [path for path, key in self.keys.items() if not self.store.has(key)]
 
+    def stored_key(self, key: str) -> str:
+        """Return the key of a file's tokens: another one if it was clipped or scaled for them."""
+        changed = f"{key}-{self.too_loud}"
+        return changed if self.store.has(changed) else key
+
     @torch.no_grad()
-    def encode(self, codec: Codec, path: Path, samples: Tensor | str) -> None:
-        """Store the tokens of samples [C, T]; a text instead is the reason why there are none."""
-        if isinstance(samples, str):
-            self.failed[path] = samples
+    def encode(self, codec: Codec, path: Path, num_samples: int | str) -> None:
+        """Store a file's tokens, read and encoded in pieces if the codec can.
+
+        A text in place of the file's length is the reason why it can't be read.
+        """
+        if isinstance(num_samples, str):
+            self.failed[path] = num_samples
             return
-        device = next(codec.parameters(), samples).device
-        streams = codec.encode_streams(samples[None].to(device), self.store.header.streams)
-        for stream, encoded in streams.items():
-            codec.check_encoded(encoded, samples.shape[-1], stream)
         name = name_of(path, self.root)
-        tokens = {key: value[0] for key, value in streams.items()}
-        self.store.add(self.keys[path], name, tokens, self.sidecar.cond(name))
+        try:
+            with Reader(path, codec.sample_rate, codec.channels, self.too_loud) as reader:
+                key = self.keys[path]
+                if reader.is_changed:
+                    key = f"{track_key(path, self.root)}-{self.too_loud}"
+                length, cond = -(-num_samples // codec.hop), self.sidecar.cond(name)
+                with self.store.writing(key, name, length, cond) as write:
+                    streams = self.store.header.streams
+                    for piece in codec.encode_in_pieces(reader.read_all, num_samples, streams):
+                        write({stream: values[0] for stream, values in piece.items()})
+                self.keys[path] = key
+        except AudioError as error:
+            self.failed[path] = str(error)
+        except MemoryError:
+            self.failed[path] = f"{path} needs more memory than there is"
 
     def finish(self) -> None:
         """Delete the tokens of files that are gone, update metadata, log what could not be read.
@@ -106,6 +127,7 @@ class EncodingJob:
         self.store.drop_except(set(self.keys.values()))
         for reason in self.failed.values():
             log.warning("not encoded: %s", reason)
+        report_left_out(self.root)
         if not self.store.keys():
             count = len(self.keys | self.failed)
             raise UserError(f"none of the {count} files in {self.root} could be encoded")
@@ -117,21 +139,26 @@ class EncodingJob:
 
 
 class TrackReader(Dataset):
-    """Read whole files to (path, samples [C, T]); for a broken file, to (path, reason)."""
+    """Check files: (path, length in samples at the codec's rate); of a broken one, (path, reason).
 
-    def __init__(self, paths: list[Path], codec: Codec):
-        self.paths, self.sample_rate, self.channels = paths, codec.sample_rate, codec.channels
+    What isn't known of a file without decoding it is found out here, by the process that reads.
+    """
+
+    def __init__(self, paths: list[Path], codec: Codec, too_loud: audio_files.TooLoud = "skip"):
+        self.paths, self.sample_rate, self.too_loud = paths, codec.sample_rate, too_loud
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[str, Tensor | str]:
+    def __getitem__(self, index: int) -> tuple[str, int | str]:
         path = self.paths[index]
         try:
-            samples = audio_files.read(path, sample_rate=self.sample_rate, channels=self.channels)
+            info = audio_files.check(path, self.too_loud)
         except (UserError, OSError) as error:
             return str(path), str(error)
-        return str(path), samples
+        except MemoryError:
+            return str(path), f"{path} needs more memory than there is"
+        return str(path), info.num_samples_at(self.sample_rate)
 
 
 class EncodeModule(LightningModule):
@@ -141,7 +168,7 @@ class EncodeModule(LightningModule):
         super().__init__()
         self.frozen, self.job = Frozen(codec), job
 
-    def predict_step(self, batch: tuple[str, Tensor | str], batch_idx: int) -> str:
-        path, samples = batch
-        self.job.encode(self.frozen.module, Path(path), samples)
+    def predict_step(self, batch: tuple[str, int | str], batch_idx: int) -> str:
+        path, num_samples = batch
+        self.job.encode(self.frozen.module, Path(path), num_samples)
         return path

@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from audio.files import TOO_LOUD, TooLoud
 from datamodules.data_order import resumable_loader
 from datamodules.demo_music import demo_music_folder, write_demo_music
 from datamodules.messages import log_once
@@ -42,10 +43,12 @@ class MusicDataModule(LightningDataModule, ABC):
         val_windows: int | None,
         seed: int,
         licence: str | None,
+        too_loud: TooLoud,
     ):
         super().__init__()
         check_not_empty(audio=audio, licence=licence)
         check_choice("short", short, ("pad", "skip"))
+        check_choice("too_loud", too_loud, TOO_LOUD)
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, num_workers=num_workers)
         check_at_least(1, windows_per_epoch=windows_per_epoch, val_windows=val_windows)
@@ -54,6 +57,7 @@ class MusicDataModule(LightningDataModule, ABC):
         self.audio, self.sidecar, self.licence = audio, Sidecar.read(sidecar), licence
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.val_fraction, self.short = val_fraction, short
+        self.too_loud: TooLoud = too_loud
         self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
         self.train_tracks: list[Track] = []
         self.val_tracks: list[Track] = []

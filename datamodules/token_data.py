@@ -3,6 +3,7 @@
 import logging
 import random
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -73,6 +74,8 @@ class TokenDataModule(MusicDataModule):
         seed: of the split, the order and the windows
         sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
         licence: of the music, written into checkpoints, such as cc-by-4.0
+        too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
+            to 1, or scale it, by the full scale of integers or by its peak
     """
 
     short_action = "repeated"
@@ -90,6 +93,7 @@ class TokenDataModule(MusicDataModule):
         seed: int = 0,
         sidecar: str | None = None,
         licence: str | None = None,
+        too_loud: Literal["skip", "clip", "scale"] = "skip",
     ):
         check_not_empty(tokens=tokens)
         super().__init__(
@@ -103,6 +107,7 @@ class TokenDataModule(MusicDataModule):
             val_windows,
             seed,
             licence,
+            too_loud,
         )
         self.tokens = tokens
 
@@ -133,7 +138,11 @@ class TokenDataModule(MusicDataModule):
 
     def encoding_job(self) -> EncodingJob:
         return EncodingJob.create(
-            self.music_folder(), self.codec, self.stream_names, sidecar=self.sidecar
+            self.music_folder(),
+            self.codec,
+            self.stream_names,
+            sidecar=self.sidecar,
+            too_loud=self.too_loud,
         )
 
     def source(self) -> Path:
@@ -147,10 +156,10 @@ class TokenDataModule(MusicDataModule):
         job, codec = self.encoding_job(), self.codec
         if todo := job.todo:
             codec.to(self.attached_trainer.strategy.root_device)
-            reader = TrackReader(todo, codec)
+            reader = TrackReader(todo, codec, self.too_loud)
             for index in tqdm(range(len(reader)), desc="encoding", unit="track"):
-                path, samples = reader[index]
-                job.encode(codec, Path(path), samples)
+                path, num_samples = reader[index]
+                job.encode(codec, Path(path), num_samples)
         job.finish()
         log_once(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
 

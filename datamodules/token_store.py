@@ -11,6 +11,8 @@ Older stores hold arrays [L], for one codebook, and no metadata; they are read a
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datamodules.array_writer import ArrayWriter
 from datamodules.metadata import FOLDER, folder_of
 from datamodules.tracks import name_of
 from foundation.codec import LATENTS, Codec
@@ -134,17 +137,35 @@ class TokenStore:
         return sorted(path.parent.name for path in self.folder.glob("tracks/*/track.json"))
 
     def add(self, key: str, source: str, streams: dict[str, Tensor], cond: dict[str, str]) -> None:
-        """Write a track: its streams [K, L] or [D, L] and its metadata.
+        """Write a track that is in memory: its streams [K, L] or [D, L] and its metadata."""
+        length = min(values.shape[1] for values in streams.values())
+        with self.writing(key, source, length, cond) as write:
+            write(streams)
+
+    @contextmanager
+    def writing(
+        self, key: str, source: str, length: int, cond: dict[str, str]
+    ) -> Iterator[Callable[[dict[str, Tensor]], None]]:
+        """Yield what writes a track of `length` positions piece by piece: streams [K, l] in order.
 
         Raises OSError where it can't be written; the tracks written earlier are kept.
         """
-        length = min(values.shape[1] for values in streams.values())
         try:
-            with replacing(self.folder / "tracks" / key) as temporary:
+            with replacing(self.folder / "tracks" / key) as temporary, ExitStack() as files:
                 temporary.mkdir()
-                for name, values in streams.items():
-                    array = values.cpu().numpy().astype(self.header.dtype(name))
-                    np.save(temporary / f"{name}.npy", array)
+                arrays: dict[str, ArrayWriter] = {}
+
+                def write(streams: dict[str, Tensor]) -> None:
+                    for name, values in streams.items():
+                        if name not in arrays:
+                            kind = self.header.rows(name), length, self.header.dtype(name)
+                            array = ArrayWriter(temporary / f"{name}.npy", *kind)
+                            arrays[name] = files.enter_context(array)
+                        arrays[name].write(values.cpu().numpy())
+
+                yield write
+                files.close()
+                assert all(array.done == length for array in arrays.values())
                 content = {"source": source, "length": length, "cond": cond}
                 write_json(temporary / "track.json", content)
         except OSError as error:

@@ -41,8 +41,15 @@ def name_of(path: Path, root: Path) -> str:
     return path.name if path == root else path.relative_to(root).as_posix()
 
 
-def scan(folder: str | Path, sample_rate: int, sidecar: Sidecar | None = None) -> list[Track]:
+def scan(
+    folder: str | Path,
+    sample_rate: int,
+    sidecar: Sidecar | None = None,
+    too_loud: audio_files.TooLoud = "skip",
+) -> list[Track]:
     """List a folder's readable tracks, in samples at `sample_rate`; log the names of the others.
+
+    `too_loud` says what to do with samples far beyond full scale, as `audio.files.Reader` does.
 
     Raises UserError where none can be read, MissingFileError where there is no folder.
     """
@@ -51,10 +58,10 @@ def scan(folder: str | Path, sample_rate: int, sidecar: Sidecar | None = None) -
     files = audio_files.find(root)
     for path in files:
         try:
-            info = audio_files.check(path)
-        except (UserError, OSError) as error:
+            info = audio_files.check(path, too_loud)
+        except (UserError, OSError, MemoryError) as error:
             broken += 1
-            log_once(logging.WARNING, f"skipped: {error}")
+            log_once(logging.WARNING, f"skipped: {error or f'{path} needs too much memory'}")
             continue
         rates[info.sample_rate] += 1
         name = name_of(path, root)
@@ -62,6 +69,7 @@ def scan(folder: str | Path, sample_rate: int, sidecar: Sidecar | None = None) -
         tracks.append(Track(path, name, 0, length, sidecar.cond(name)))
     if broken:
         log_once(logging.WARNING, f"{broken} of {len(files)} files in {root} can't be read")
+    report_left_out(root)
     if not tracks:
         raise UserError(f"none of the {len(files)} audio files in {root} can be read")
     del rates[sample_rate]
@@ -69,6 +77,12 @@ def scan(folder: str | Path, sample_rate: int, sidecar: Sidecar | None = None) -
         found = ", ".join(f"{count} at {rate} Hz" for rate, count in sorted(rates.items()))
         log_once(logging.INFO, f"resampling to {sample_rate} Hz while reading: {found}")
     return tracks
+
+
+def report_left_out(root: Path) -> None:
+    """Log which files of a folder are of no known audio format."""
+    if others := audio_files.left_out(root):
+        log_once(logging.INFO, f"no known audio format, left out: {others}")
 
 
 def split(

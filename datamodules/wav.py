@@ -3,6 +3,7 @@
 import logging
 import random
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor
 from torch.nn.functional import pad
@@ -42,9 +43,15 @@ class Augment:
 class AudioWindows(Windows):
     """Windows of audio files: {"audio": [C, T], "context": [C, Tc]}, the latter if Tc isn't 0."""
 
-    def __init__(self, tracks: list[Track], window: AudioWindow, augment: Augment | None = None):
+    def __init__(
+        self,
+        tracks: list[Track],
+        window: AudioWindow,
+        augment: Augment | None = None,
+        too_loud: audio_files.TooLoud = "skip",
+    ):
         super().__init__(tracks, window.length, window.align)
-        self.window, self.augment = window, augment or Augment()
+        self.window, self.augment, self.too_loud = window, augment or Augment(), too_loud
 
     def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
         samples = self.read(track, start)
@@ -66,6 +73,7 @@ class AudioWindows(Windows):
             min(start + window.length, max(track.stop, first + 1)) - first,
             window.sample_rate,
             window.channels,
+            self.too_loud,
         )
         missing = first - begin
         return pad(samples, (missing, total - missing - samples.shape[-1]))
@@ -91,6 +99,8 @@ class WavDataModule(MusicDataModule):
         phase_invert: how often to change the sign, 0 to 1
         sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
         licence: of the music, written into checkpoints, such as cc-by-4.0
+        too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
+            to 1, or scale it, by the full scale of integers or by its peak
         crops_per_epoch: old name of windows_per_epoch
         val_crops: old name of val_windows
     """
@@ -113,6 +123,7 @@ class WavDataModule(MusicDataModule):
         phase_invert: float = 0.0,
         sidecar: str | None = None,
         licence: str | None = None,
+        too_loud: Literal["skip", "clip", "scale"] = "skip",
         crops_per_epoch: int | None = UNSET,
         val_crops: int | None = UNSET,
     ):
@@ -128,6 +139,7 @@ class WavDataModule(MusicDataModule):
             renamed("val_crops", val_crops, "val_windows", val_windows),
             seed,
             licence,
+            too_loud,
         )
         self.val_audio = val_audio
         self.augment = Augment(gain_db, channel_swap, phase_invert)
@@ -148,18 +160,21 @@ class WavDataModule(MusicDataModule):
         """Find the tracks; UserError if there are none."""
         if self._scanned == self.window:
             return
-        tracks = scan(self.music_folder(), self.window.sample_rate, self.sidecar)
+        tracks = self.scan(self.music_folder())
         if self.val_audio:
-            self.use_tracks(tracks, scan(self.val_audio, self.window.sample_rate, self.sidecar))
+            self.use_tracks(tracks, self.scan(self.val_audio))
         else:
             self.use_tracks(*split(tracks, self.val_fraction, self.seed))
         self._scanned = self.window
+
+    def scan(self, folder: str) -> list[Track]:
+        return scan(folder, self.window.sample_rate, self.sidecar, self.too_loud)
 
     def windows(self, tracks: list[Track], validation: bool = False) -> AudioWindows:
         window = self.window
         if validation:
             window = replace(window, length=window.val_length or window.length)
-        return AudioWindows(tracks, window, self.augment)
+        return AudioWindows(tracks, window, self.augment, self.too_loud)
 
 
 def renamed(old_name: str, old: int | None, name: str, value: int | None) -> int | None:

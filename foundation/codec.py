@@ -1,12 +1,14 @@
 """The contract of a neural audio codec: audio to tokens and latents, and back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
+from foundation.pieces import Read, ahead, pieces
 
 Held = TypeVar("Held", bound=nn.Module)
 LATENTS = "latents"  # the stream of `to_latents`, floats [B, D, L]; all others are tokens
@@ -25,6 +27,7 @@ class Codec(nn.Module, ABC):
         codebook_size: V, how many values a token has
         latent_dim: D, channels of the continuous latents; None if there are none, and then the four
             methods about latents raise UserError
+        piece: samples of a long track that are encoded at once, about
         stream_names: the streams that `encode_streams` knows; "tokens" is `encode`'s, and "latents"
             `to_latents`'s, of a codec whose `from_latents` decodes latents without rounding them
     """
@@ -35,6 +38,7 @@ class Codec(nn.Module, ABC):
     num_codebooks: int = 1
     codebook_size: int
     latent_dim: int | None = None
+    piece: int = 2**18
     stream_names: tuple[str, ...] = ("tokens",)
 
     @property
@@ -91,6 +95,33 @@ class Codec(nn.Module, ABC):
             name: self.to_latents(audio) if name == LATENTS else self.encode(audio)
             for name in names
         }
+
+    def reach(self, names: tuple[str, ...]) -> int | None:
+        """Return how many samples on each side a position of these streams depends on, at most.
+
+        Whole hops. Audio of any length is then encoded in pieces, in constant memory. None: a
+        position may depend on all samples, so a track is encoded at once.
+        """
+        return None
+
+    def encode_in_pieces(
+        self, read: Read, num_samples: int, names: tuple[str, ...]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Encode audio that `read(start, stop)` returns as [C, T], to pieces of each stream.
+
+        Put together they are what `encode_streams` returns for all of it.
+        """
+        context = self.reach(names)
+        length = num_samples if context is None else -(-self.piece // self.hop) * self.hop
+        parts = pieces(num_samples, length, context or 0)
+        device = next(self.parameters(), torch.empty(0)).device
+        for part, audio in ahead(lambda part: read(part.first, part.last), parts):
+            streams = self.encode_streams(audio[None].to(device), names)
+            for name, encoded in streams.items():
+                self.check_encoded(encoded, audio.shape[-1], name)
+            before, count = (part.start - part.first) // self.hop, part.stop - part.start
+            kept = slice(before, before - -count // self.hop)
+            yield {name: encoded[..., kept] for name, encoded in streams.items()}
 
     def check_streams(self, names: tuple[str, ...]) -> None:
         """Raise UserError for streams that this codec doesn't have."""

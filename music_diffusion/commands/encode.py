@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 from datamodules.encode import EncodeModule, EncodingJob, TrackReader
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
@@ -29,6 +30,7 @@ def encode(
     num_nodes: int = 1,
     num_workers: int = 1,
     sidecar: str | None = None,
+    too_loud: Literal["skip", "clip", "scale"] = "skip",
 ) -> Path:
     """Encode a folder of music to tokens and return the token store's folder.
 
@@ -46,6 +48,8 @@ def encode(
         num_nodes: how many machines share the work
         num_workers: processes that read files, for each device
         sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
+        too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
+            to 1, or scale it, by the full scale of integers or by its peak
 
     Raises:
         UserError: where there is no music, and for a store that another codec made
@@ -55,7 +59,7 @@ def encode(
         streams = streams or ([main_stream(codec)] if level == COARSEST else None)
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)
-    job = EncodingJob.create(audio, codec, names, out, Sidecar.read(sidecar))
+    job = EncodingJob.create(audio, codec, names, out, Sidecar.read(sidecar), too_loud)
     todo = job.todo
     trainer = RunTrainer(
         accelerator=accelerator,
@@ -69,7 +73,7 @@ def encode(
     log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.store.folder)
     if todo:
         loader = WorkerLoader(
-            TrackReader(todo, codec),
+            TrackReader(todo, codec, too_loud),
             batch_size=None,
             num_workers=num_workers,
             worker_init_fn=leave_signals_to_main,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from audio import files as audio_files
@@ -239,3 +240,69 @@ def test_latents_are_checked_before_they_are_stored(change, music, tmp_path):
     with pytest.raises(UserError, match=r"Smooth.to_latents must return finite floats \[batch, 2"):
         encode(music, tmp_path / "out", codec=codec, streams=("latents",))
     assert not list((tmp_path / "out").glob("tracks/*"))
+
+
+class Local(Coarse):
+    """A codec that says how far its tokens look."""
+
+    fingerprint, piece = "local", 640
+
+    def reach(self, names):
+        return 64
+
+
+def test_a_track_is_read_encoded_and_written_in_pieces(tmp_path, monkeypatch):
+    random = torch.Generator().manual_seed(0)
+    audio_files.write(tmp_path / "music" / "a.wav", torch.rand(1, 9999, generator=random), 8000)
+    asked = []
+    read = audio_files.Reader.read
+
+    def note(self, start, stop):
+        asked.append(stop - start)
+        return read(self, start, stop)
+
+    whole, _ = encode(tmp_path / "music", tmp_path / "whole")
+    monkeypatch.setattr(audio_files.Reader, "read", note)
+    store, _ = encode(tmp_path / "music", tmp_path / "pieces", codec=Local())
+    assert len(asked) > 15 and max(asked) <= 640 + 2 * 64 + 800  # a tenth of a second to check
+    (key,) = store.keys()
+    assert np.array_equal(store.array(key, "tokens"), whole.array(key, "tokens"))
+    for name in ("tokens.npy",):  # the very file that numpy would write
+        files = [place.folder / "tracks" / key / name for place in (store, whole)]
+        np.save(tmp_path / "numpys.npy", np.load(files[0]))
+        assert files[0].read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+
+
+def test_a_file_that_needs_too_much_memory_or_ends_early_is_one_file(music, tmp_path, caplog):
+    class Greedy(Coarse):
+        def encode(self, samples):
+            if samples.shape[-1] == 8001:
+                raise MemoryError
+            return super().encode(samples)
+
+    store, _ = encode(music, tmp_path / "out", codec=Greedy())
+    assert len(store.keys()) == 2 and "1.wav needs more memory than there is" in caplog.text
+
+
+def test_samples_far_beyond_full_scale_are_left_out_clipped_or_scaled(music, tmp_path, caplog):
+    samples = 0.5 * np.ones(8000, np.float32)
+    samples[4000:] = 32767
+    soundfile.write(music / "loud.wav", samples, 8000, subtype="FLOAT")
+    tokens = {}
+    for too_loud in ("skip", "clip", "scale", "clip"):
+        caplog.clear()
+        job = EncodingJob.create(music, Coarse(), out=tmp_path / "out", too_loud=too_loud)
+        todo = job.todo
+        for path, length in (TrackReader(todo, Coarse(), too_loud)[i] for i in range(len(todo))):
+            job.encode(Coarse(), type(music)(path), length)
+        job.finish()
+        assert "loud.wav" in caplog.text
+        sources = {job.store.track(key).source: key for key in job.store.keys()}
+        assert len(sources) == (3 if too_loud == "skip" else 4)
+        if too_loud != "skip":
+            tokens[too_loud] = job.store.array(sources["loud.wav"], "tokens")
+            assert not EncodingJob.create(
+                music, Coarse(), out=tmp_path / "out", too_loud=too_loud
+            ).todo
+    assert tokens["clip"][0, 0] == 3 and tokens["clip"][0, -1] == 7
+    assert tokens["scale"][0, 0] == 0 and tokens["scale"][0, -1] == 6

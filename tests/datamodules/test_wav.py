@@ -1,5 +1,6 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -11,6 +12,7 @@ from datamodules.wav import AudioWindows, Augment, WavDataModule
 from datamodules.windows import FixedWindows, RandomWindows
 from foundation.errors import UserError
 from foundation.windows import AudioWindow
+from tests.audio.encoded import encode as encoded
 
 RATE = 8000
 
@@ -253,3 +255,25 @@ def test_metadata_reaches_the_model(folder, tmp_path, caplog, workers):
     assert seen == {("", "", "120"), ("", "", ""), ("jazz", "calm", "90"), ("jazz/live", "", "")}
     assert caplog.text.count("1 of 3 tracks aren't in the music folder") == 1
     assert "gone.wav" in caplog.text
+
+
+@pytest.mark.parametrize("too_loud", ["skip", "clip", "scale"])
+def test_a_spike_reaches_no_batch(folder, tmp_path, caplog, too_loud, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    samples = 0.1 * torch.rand(1, 4000)
+    samples[0, 1000] = 1e30
+    audio_files.write(folder / "spike.wav", samples, RATE, "FLOAT")
+    options = {"val_fraction": 0, "too_loud": too_loud}
+    seen, data = fit(folder, tmp_path, max_epochs=1, data=options)
+    assert max(seen) < 4 * 400 and "spike.wav" in caplog.text
+    assert len(data.train_tracks) == (5 if too_loud == "skip" else 6)
+
+
+def test_sound_in_other_formats_is_trained_on_and_other_files_are_named(folder, tmp_path, caplog):
+    encoded(folder / "film.mp4", "aac", 0.1 * np.random.rand(2, 16000), 16000)
+    for name in ("cover.jpg", "song.mid"):
+        (folder / name).touch()
+    with caplog.at_level(logging.INFO):
+        _, data = fit(folder, tmp_path, max_steps=1, data={"val_fraction": 0})
+    assert len(data.train_tracks) == 6
+    assert "no known audio format, left out: 1 .jpg (cover.jpg), 1 .mid (song.mid)" in caplog.text

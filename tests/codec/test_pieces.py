@@ -1,0 +1,84 @@
+"""Tokens of pieces, put together, are those of the whole."""
+
+import pytest
+import torch
+
+from codec.jukebox import JukeboxCodec
+from codec.spectral import SpectralCodec
+from codec.wavtokenizer_encoder import MARGIN, Encoder
+from foundation.codec import LATENTS
+from foundation.pieces import ahead, pieces
+
+
+def music(seconds, rate):
+    t = torch.arange(round(seconds * rate)) / rate
+    noise = torch.randn(len(t), generator=torch.Generator().manual_seed(0))
+    return (0.3 * torch.sin(600 * t + 3 * torch.sin(5 * t)) + 0.02 * noise)[None]
+
+
+def joined(codec, audio, names):
+    """Encode in pieces; also return the longest part that was asked for."""
+    asked = []
+
+    def read(start, stop):
+        assert 0 <= start < stop <= audio.shape[1]
+        asked.append(stop - start)
+        return audio[:, start:stop]
+
+    parts = list(codec.encode_in_pieces(read, audio.shape[1], names))
+    return {name: torch.cat([part[name] for part in parts], -1) for name in names}, max(asked)
+
+
+@pytest.mark.parametrize("level", [2, 1])
+def test_jukebox(level, monkeypatch):
+    codec = JukeboxCodec(level)
+    monkeypatch.setattr(JukeboxCodec, "piece", 2**14)
+    names = codec.stream_names
+    audio = music(1.0 if level == 2 else 1.6, codec.sample_rate)
+    found, longest = joined(codec, audio, names)
+    whole = codec.encode_streams(audio[None], names)
+    assert longest < audio.shape[1]
+    for name in names:
+        assert found[name].shape == whole[name].shape
+        assert (found[name] != whole[name]).float().mean() < 1e-3  # codes that are as near
+
+
+def test_spectral(monkeypatch):
+    codec = SpectralCodec()
+    monkeypatch.setattr(SpectralCodec, "piece", 256 * codec.hop)
+    audio = music(36.5, codec.sample_rate)
+    found, longest = joined(codec, audio, (LATENTS,))
+    whole = codec.encode_streams(audio[None], (LATENTS,))
+    assert longest < audio.shape[1]
+    torch.testing.assert_close(found[LATENTS], whole[LATENTS], atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(SpectralCodec, "_analyse", lambda self, audio: audio[..., :: self.hop])
+    latents = found[LATENTS].repeat_interleave(codec.hop, -1)[0]
+    tokens, _ = joined(codec, latents, ("tokens",))  # the quantiser alone
+    whole = codec.encode_streams(latents[None], ("tokens",))
+    assert (tokens["tokens"] != whole["tokens"]).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 3, 40, 101])
+def test_wavtokenizers_encoder_carries_its_state(frames):
+    torch.manual_seed(0)
+    encoder = Encoder((2, 4)).eval()
+    audio = torch.randn(1, 1, frames * encoder.hop - 3)
+    parts = pieces(audio.shape[-1], 10 * encoder.hop, MARGIN * encoder.hop)
+    local = []
+    for part in parts:
+        out = encoder.local_frames(audio[..., part.first : part.last])
+        before = (part.start - part.first) // encoder.hop
+        local.append(out[..., before : before - (part.start - part.stop) // encoder.hop])
+    with torch.no_grad():
+        found = torch.cat(list(encoder.in_stream(local)), dim=-1)
+        torch.testing.assert_close(found, encoder(audio), atol=1e-5, rtol=1e-4)
+
+
+def test_ahead_keeps_the_order_and_passes_errors_on():
+    assert [(i, int(x)) for i, x in ahead(torch.tensor, range(5))] == [(i, i) for i in range(5)]
+
+    def fail(item):
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"):
+        list(ahead(fail, range(3)))
