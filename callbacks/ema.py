@@ -13,7 +13,8 @@ class EMA(Callback):
 
     The average stands in for the weights during validation and after training. A checkpoint holds
     it as `state_dict`, and the trained weights as `current_model_state`, at whatever moment it is
-    saved: also in the middle of a validation, and after training. Buffers aren't averaged.
+    saved: also in the middle of a validation, and after training. Buffers aren't averaged. It is
+    of float32 at least: steps of it are too small for bfloat16.
 
     Args:
         decay: what a step leaves of the average, once the start is over
@@ -26,11 +27,13 @@ class EMA(Callback):
         self.average: dict[str, Tensor] = {}
         self.updates = self.last_step = 0
         self._swapped = False  # the module holds the average, and `average` what is trained
+        self._exact: dict[str, Tensor] = {}  # what the module's precision can't hold, meanwhile
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.updates, self._swapped = 0, False
-            copies = {name: p.detach().clone() for name, p in pl_module.named_parameters()}
+            self.updates, self._swapped, self._exact = 0, False, {}
+            trainer.precision_plugin.convert_module(pl_module)  # Lightning does so after loading
+            copies = {name: precise(p) for name, p in pl_module.named_parameters()}
             self.average = {name: p.to(pl_module.device) for name, p in copies.items()}
 
     @torch.no_grad()
@@ -41,7 +44,7 @@ class EMA(Callback):
         decay = min((1 + self.updates) / (10 + self.updates), self.decay) if self.updates else 0.0
         self.updates += 1
         for name, weight in pl_module.named_parameters():
-            self.average[name].lerp_(weight, 1 - decay)
+            self.average[name].lerp_(weight.to(self.average[name].dtype), 1 - decay)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
@@ -63,10 +66,11 @@ class EMA(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
     ) -> None:
-        held, other = checkpoint["state_dict"], dict(checkpoint["state_dict"])
+        held, other = dict(checkpoint["state_dict"]), dict(checkpoint["state_dict"])
         names = {id(p): name for name, p in pl_module.named_parameters()}
         for alias, p in pl_module.named_parameters(remove_duplicate=False):  # of shared weights
             other[alias] = self.average[names[id(p)]]
+            held[alias] = self._exact.get(names[id(p)], held[alias])
         average, trained = (held, other) if self._swapped else (other, held)
         checkpoint |= {"state_dict": average, "current_model_state": trained}
         checkpoint["averaging_state"] = {"n_averaged": torch.tensor(self.updates)}
@@ -85,7 +89,15 @@ class EMA(Callback):
     @torch.no_grad()
     def _swap(self, pl_module: LightningModule) -> None:
         for name, weight in pl_module.named_parameters():
-            held = weight.clone()
-            weight.copy_(self.average[name])
-            self.average[name].copy_(held)
+            average, held = self.average[name], weight.clone()
+            exact = self._exact.pop(name, None)
+            if exact is None and average.dtype != weight.dtype:
+                self._exact[name] = average.clone()
+            weight.copy_(average)
+            average.copy_(held if exact is None else exact)
         self._swapped = not self._swapped
+
+
+def precise(weight: Tensor) -> Tensor:
+    """Copy a weight, in float32 where it has less precision."""
+    return weight.detach().to(torch.promote_types(weight.dtype, torch.float32), copy=True)

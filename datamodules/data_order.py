@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sized
 
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from foundation.errors import UserError
@@ -58,6 +58,13 @@ class ResumableSampler(Sampler[tuple[int, int]]):
         return [order[k % len(order)] for k in range(self.rank, total, self.world_size)]
 
 
+class RepeatingSampler(ResumableSampler, SequentialSampler):
+    """The same examples in the same order in every epoch, for `overfit_batches`.
+
+    For Lightning it is a sequential one, which it doesn't replace by its own.
+    """
+
+
 class ResumableLoader(WorkerLoader):
     """A loader that has a state, by which Lightning knows that it resumes within an epoch."""
 
@@ -100,7 +107,10 @@ def resumable_loader(
     includes an empty one when a run without `max_epochs` resumes at an epoch's end.
     """
     assert isinstance(dataset, Sized)
-    sampler = ResumableSampler(len(dataset), seed, trainer.global_rank, trainer.world_size, shuffle)
+    repeats = trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]
+    sampler = (RepeatingSampler if repeats else ResumableSampler)(
+        len(dataset), seed, trainer.global_rank, trainer.world_size, shuffle and not repeats
+    )
     loader = ResumableLoader(
         dataset,
         batch_size=batch_size,
@@ -116,7 +126,7 @@ def resumable_loader(
         progress = trainer.fit_loop.epoch_loop.batch_progress.total
         done = progress.processed  # pyright: ignore[reportAttributeAccessIssue]
         epoch, batches = divmod(done, batches_an_epoch(trainer, len(loader)))
-        return epoch, batches * batch_size
+        return 0 if repeats else epoch, batches * batch_size
 
     if shuffle:
         sampler.position = position

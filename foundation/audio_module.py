@@ -139,7 +139,8 @@ class AudioModel(LightningModule, ABC):
         """
         ranks = self.trainer.world_size
         slices = torch.arange(count, device=self.device) * ranks + self.global_rank
-        return (slices + torch.rand(count, device=self.device)) / (count * ranks)
+        draws = torch.rand(count, device=self.device, dtype=torch.float32)
+        return (slices + draws) / (count * ranks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.losses(batch, self.stratified_times(num_examples(batch))).mean()
@@ -160,7 +161,7 @@ class AudioModel(LightningModule, ABC):
         count = num_examples(batch)
         seed = batch_idx * self.trainer.world_size + self.global_rank
         generator = torch.Generator(self.device).manual_seed(seed)
-        spaced = (torch.arange(count, device=self.device) + 0.5) / count
+        spaced = (torch.arange(count, device=self.device, dtype=torch.float32) + 0.5) / count
         return self.losses(batch, (spaced + GOLDEN_RATIO * seed) % 1, generator).mean()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

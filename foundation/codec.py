@@ -172,7 +172,10 @@ class Codec(nn.Module, ABC):
 
 
 class Frozen(nn.Module, Generic[Held]):
-    """Hold a pretrained module that moves with its owner but isn't trained, averaged or saved."""
+    """Hold a pretrained module that moves with its owner but isn't trained, averaged or saved.
+
+    It keeps its precision where the owner's changes: rounded weights make other codes.
+    """
 
     module: Held
 
@@ -181,7 +184,7 @@ class Frozen(nn.Module, Generic[Held]):
         object.__setattr__(self, "module", module.eval().requires_grad_(False))  # not registered
 
     def _apply(self, fn, recurse: bool = True) -> "Frozen":  # called by .to() and the Trainer
-        self.module._apply(fn)
+        self.module._apply(lambda value: fn(value).to(value.dtype))
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict) -> "Frozen":

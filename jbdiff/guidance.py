@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from jbdiff.vdiffusion import VFn
-from jbdiff.velocity_net import VelocityNet
+from jbdiff.velocity_net import VelocityNet, predict, prepare
 
 
 def guided(net: VelocityNet, context: Tensor, scale: float, rescale: float = 0.0) -> VFn:
@@ -14,12 +14,12 @@ def guided(net: VelocityNet, context: Tensor, scale: float, rescale: float = 0.0
     arXiv:2305.08891, eq. 15 and 16). Scale 1 is the plain prediction, of batch B.
     """
     if scale == 1:
-        prepared = net.prepare(context)
-        return lambda x, t: net(x, t, prepared).float()
-    both = net.prepare(torch.cat([context, net.null_context(context)]))
+        prepared = prepare(net, context)
+        return lambda x, t: predict(net, x, t, prepared)
+    both = prepare(net, torch.cat([context, net.null_context(context)]))
 
     def v_fn(x: Tensor, t: Tensor) -> Tensor:
-        plain, null = net(torch.cat([x, x]), torch.cat([t, t]), both).float().chunk(2)
+        plain, null = predict(net, torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
         v = null + scale * (plain - null)
         if rescale:
             matched = v * plain.std(dim=(1, 2), keepdim=True) / v.std(dim=(1, 2), keepdim=True)

@@ -50,7 +50,18 @@ class VelocityNet(nn.Module, ABC):
 
 def velocity(net: VelocityNet, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
     """Predict v [B, D, L] in float32, with a context [B, E, M] that is used once."""
-    return net(x, t, net.prepare(context)).float()
+    return predict(net, x, t, prepare(net, context))
+
+
+def prepare(net: VelocityNet, context: Tensor) -> object:
+    """Prepare a context [B, E, M] in the precision of the network's weights."""
+    return net.prepare(context.to(next(net.parameters(), context).dtype))
+
+
+def predict(net: VelocityNet, x: Tensor, t: Tensor, prepared: object) -> Tensor:
+    """Predict v [B, D, L] in float32; the network computes in the precision of its weights."""
+    dtype = next(net.parameters(), x).dtype
+    return net(x.to(dtype), t.to(dtype), prepared).float()
 
 
 def drop_context(

@@ -75,6 +75,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
             "after make quickstart, source .venv/bin/activate",
             2,
         )
+    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
+        return " ".join(str(error).split()), 2  # of Lightning's extras
     if isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error)):
         return (
             "out of memory: make less at once (fit: --data.batch_size, with "

@@ -6,6 +6,7 @@ from typing import TypeVar
 from jsonargparse import ArgumentParser
 
 from music_diffusion.commands.arguments import with_configs_first
+from music_diffusion.commands.constructors import errors_of_constructors
 from music_diffusion.commands.error_lines import usage_errors
 
 Made = TypeVar("Made")
@@ -30,6 +31,8 @@ def call(
     else:
         parser.add_function_arguments(function, as_positional=True)
     with usage_errors(command):
-        options = parser.instantiate(parser.parse_args(with_configs_first(args))).as_dict()
+        parsed = parser.parse_args(with_configs_first(args))
+    with usage_errors(command), errors_of_constructors():
+        options = parser.instantiate(parsed).as_dict()
     del options["config"]
     return function(**options)

@@ -19,7 +19,8 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import printable
 from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
-from music_diffusion.commands.error_lines import usage_errors, user_error
+from music_diffusion.commands.constructors import errors_of_constructors
+from music_diffusion.commands.error_lines import usage_errors
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
 from music_diffusion.commands.wandb_settings import settle_wandb
@@ -66,6 +67,10 @@ class CommandLine(LightningCLI):
         config.ckpt_path = self.resumed
         settle_wandb(config.trainer, self.content.get(WANDB_ID))
 
+    def instantiate_classes(self) -> None:
+        with errors_of_constructors():
+            super().instantiate_classes()
+
     def before_fit(self) -> None:
         run = RunFolder(self.resumed)
         if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):
@@ -73,11 +78,23 @@ class CommandLine(LightningCLI):
         self.trainer.callbacks.insert(0, run)  # type: ignore[attr-defined]
 
     def after_fit(self) -> None:
-        if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):
+        if rank_zero_only.rank == 0 and local_folder(self.trainer):
             step = self.trainer.global_step
-            print(f"at step {step}; checkpoints are in {os.path.relpath(folder)}/checkpoints")
+            print(f"at step {step}; {where_saved(self.trainer)}")
             if step == self.content.get("global_step"):
                 print("nothing was left to train: max_steps and max_time count from the first run")
+
+
+def where_saved(trainer: Trainer) -> str:
+    """Say where the checkpoints of a run are: the config's callbacks write them, or Lightning's."""
+    folders = set()
+    for callback in trainer.checkpoint_callbacks:
+        folder = getattr(callback, "folder", None) or getattr(callback, "dirpath", None)
+        if folder and any(Path(folder).glob("*.ckpt")):
+            folders.add(os.path.relpath(folder))
+    if not folders:
+        return "no checkpoint is saved: there is no callbacks.checkpoint.StepCheckpoint"
+    return f"checkpoints are in {' and '.join(sorted(folders))}"
 
 
 class RunConfig(SaveConfigCallback):
@@ -118,8 +135,6 @@ def train(command: str, args: list[str]) -> CommandLine:
         )
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    except ValueError as error:
-        raise user_error(error) or error from None
 
 
 def check_resumable(path: str, model: Namespace) -> dict:

@@ -64,6 +64,24 @@ def test_resuming_equals_going_straight(tmp_path, stop_at, validating):
     torch.testing.assert_close(second.weight, straight.weight, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_the_average_of_true_precisions_is_precise_and_resumes(tmp_path, precision):
+    save = StepCheckpoint(every_n_steps=3, keep=-1)
+    straight = fit(tmp_path / "straight", [EMA(DECAY), save], 7, precision=precision)
+    options = {"ckpt_path": str(tmp_path / "straight/checkpoints/step_00000006.ckpt")}
+    callbacks = [EMA(DECAY), StepCheckpoint()]
+    fit(tmp_path / "cut", callbacks, 7, precision=precision, **options)
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    expected = averages([weight.to(dtype) for weight in straight.trajectory])
+    for step in (3, 6, 7):  # the second and third after a validation
+        saved = torch.load(tmp_path / f"straight/checkpoints/step_{step:08d}.ckpt")
+        assert saved["state_dict"]["weight"].dtype == dtype
+        torch.testing.assert_close(saved["state_dict"]["weight"], expected[step - 1])
+    again = torch.load(tmp_path / "cut/checkpoints/last.ckpt")
+    for part in ("state_dict", "current_model_state"):
+        assert torch.equal(again[part]["weight"], saved[part]["weight"])
+
+
 def test_validating_after_training_keeps_the_average(tmp_path):
     module, ema = Toy(), EMA(DECAY)
     fit(tmp_path, [ema], 5, module)
@@ -74,6 +92,12 @@ def test_validating_after_training_keeps_the_average(tmp_path):
     )  # fmt: skip
     trainer.validate(module, torch.utils.data.DataLoader(torch.zeros(2, 1)), verbose=False)
     torch.testing.assert_close(module.weight.detach(), average, rtol=0, atol=0)
+
+
+def test_a_frozen_part_keeps_its_precision():
+    owner = Frozen(nn.Linear(2, 2))
+    assert owner.bfloat16().module.weight.dtype == torch.float32
+    assert owner.double().module.weight.dtype == torch.float32
 
 
 def test_a_frozen_part_is_shared_and_never_saved(tmp_path):

@@ -212,6 +212,24 @@ def test_an_error_in_a_users_class_keeps_its_traceback(fit):
         fit("--model.bad", "true")
 
 
+@pytest.mark.parametrize("option", ["--model=own_bad.Model", "--trainer.callbacks+=own_bad.Call"])
+def test_an_error_in_a_users_constructor_shows_its_line(option, fit):
+    Path("own_bad.py").write_text(BAD)
+    with pytest.raises(ValueError, match="^no such value$") as caught:
+        fit(option)
+    assert caught.traceback[-1].path.name == "own_bad.py" and caught.value.__cause__ is None
+
+
+BAD = """
+from lightning.pytorch import Callback
+from tests.music_diffusion.toy import Tone
+class Model(Tone):
+    def __init__(self):
+        raise ValueError("no such value")
+class Call(Callback):
+    def __init__(self):
+        raise ValueError("no such value")
+"""
 OWN = """
 from tests.music_diffusion.toy import Tone
 class Mine(Tone):
