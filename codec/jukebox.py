@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from codec.vqvae import HOPS, SAMPLE_RATE, VQVAE
-from foundation.codec import Codec
+from foundation.codec import LATENTS, Codec
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from foundation.weights import fingerprint, load_strictly, read_state, under
@@ -102,8 +102,12 @@ class JukeboxCodec(Codec):
         margin = self.vqvae.config.margin(self.level)
         if "round_trip" not in names:
             return margin
-        hop = HOPS[self.level + 1]
-        return 2 * self.vqvae.config.margin(self.level + 1) - -margin // hop * hop
+        hop = self.coarser_hop
+        if self.coarser is not None:
+            around = self.coarser.reach((LATENTS,))
+        else:
+            around = 2 * self.vqvae.config.margin(self.level + 1)
+        return around - -margin // hop * hop
 
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         self.check_streams(names)

@@ -137,6 +137,8 @@ def test_level_2_can_refine_level_3s_audio(model, over):
     copy = model.codec.from_latents(model.codec.to_latents(song))
     streams = codec.encode_streams(song, ("tokens", "round_trip"))
     assert torch.equal(streams["round_trip"], plain.encode(copy)[..., : song.shape[-1] // 128])
+    (whole,) = codec.encode_in_pieces(lambda a, b: song[0, :, a:b], song.shape[-1], ("round_trip",))
+    assert torch.equal(whole["round_trip"], codec.round_trip(song[:1]))
     batch = {"context": song[..., : over.window.context]}
     batch["audio"] = song[..., over.window.context :]
     assert set(over.latents(batch)) == {"real", "context", "coarser"}
