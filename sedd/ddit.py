@@ -5,8 +5,7 @@ those of the published checkpoints.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,6 @@ from foundation.errors import UserError
 from foundation.transformer import Block, NoiseEmbedding, modulate, zeroed
 from sedd.codebook_layers import LowRankHead, initial_embedding, standardise
 from sedd.score_net import ScoreNet
-
-Update = Callable[[Tensor, Tensor, Tensor], Tensor]  # a block's
 
 
 class TokenEmbedding(nn.Module):
@@ -184,10 +181,11 @@ class DDiT(ScoreNet):
             h = h + self.conv(h.transpose(1, 2)).transpose(1, 2)
         c = silu(self.sigma_map(sigma))
         angles = self.rotary_emb(h)
-        recompute = self.checkpoint_activations and self.training
         for block in self.blocks:
-            update: Update = partial(checkpoint, block, use_reentrant=False) if recompute else block
-            h = update(h, c, angles)
+            if self.checkpoint_activations and self.training:
+                h = cast("Tensor", checkpoint(block, h, c, angles, use_reentrant=False))
+            else:
+                h = block(h, c, angles)
         return h, c
 
     def _log_score(self, logits: Tensor, sigma: Tensor) -> Tensor:
