@@ -1,7 +1,7 @@
-"""What a score network learns of a codec's codebooks before it is trained.
+"""What a score network takes from a codec's codebooks before it is trained.
 
-Codes that sound alike then start with like embeddings, and what is learned of one holds for its
-neighbours: in our trials on hours of music, not days, that is most of what makes notes hold.
+Codes that sound alike start with embeddings alike, and what is learned of one holds for its
+neighbours from the start.
 """
 
 import torch

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from codec.grouped import GroupedCodec
 from codec.jukebox import JukeboxCodec
 from foundation.audio_module import AudioModel
 from foundation.batch import Batch, Cond, cond_of, num_examples
@@ -47,6 +48,8 @@ class SEDD(AudioModel):
         compile: compile the network
         init_from: weights to start from: a checkpoint or export of SEDD, or a published file
         start_from_codebooks: start the network's embeddings and output layer from the codec's codes
+        group: consecutive codes in one position, for codecs of one codebook and high rate; `length`
+            and the network's number of codebooks are those of the groups
     """
 
     sampler_type = TokenSampler
@@ -69,10 +72,12 @@ class SEDD(AudioModel):
         compile: bool = False,
         init_from: str | None = None,
         start_from_codebooks: bool = False,
+        group: int = 1,
     ):
         codec = codec or JukeboxCodec()
-        super().__init__(codec)
+        super().__init__(codec if group == 1 else GroupedCodec(codec, group))
         self.save_settings()
+        codec = self.codec
         self.graph, self.noise = graph(codec.codebook_size), noise
         self.objective, self.sampler = objective(self.graph, noise), sampler
         self.net = net(self.graph.dim, codec.num_codebooks)

@@ -65,7 +65,7 @@ class ScoreEntropy(Objective):
         theorem 2), for which the logits of the masks are enough.
         """
         normalised = isinstance(net, Conditioned) and net.net.normalised
-        if normalised and isinstance(self.graph, Absorb):
+        if normalised and type(self.graph) is Absorb:  # a subclass may mask at another pace
             nats = net.cross_entropy(x_t, sigma, tokens, self.graph.movable(x_t))
             return nats / torch.expm1(sigma)[:, None, None]
         return self.graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)

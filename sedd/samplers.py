@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from foundation.checks import check_at_least
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, check_steps, ignore_step
 from sedd.draws import Draws, Generators
@@ -207,7 +208,15 @@ class FirstHitting(TokenSampler):
         steps: network calls at most; as many as there are tokens are enough
         temperature: below 1 keeps to likelier tokens
         top_p: draw from the likeliest tokens that together have this probability
+        coarse_first: how far each codebook waits for the one before it: at 0 all are filled alike,
+            at 1 and more one after the other, in between they overlap
     """
+
+    coarse_first: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, coarse_first=self.coarse_first)
 
     def check(self, graph: Graph) -> None:
         if graph.mask_id is None:
@@ -236,14 +245,13 @@ class FirstHitting(TokenSampler):
         quota = -(-per_clip // max(calls, 1))  # tokens a call, for each clip
         one = torch.ones(len(x), dtype=torch.float64, device=x.device)
         fraction = -torch.expm1(-noise.sigma(one))
+        rank = self.ranks(masked, draws)
         for done in range(calls):
             if not masked.any():
                 break
             left = masked.flatten(1).sum(1)
             fraction = next_fraction(fraction, left, draws)
-            order = draws.uniform(*x.shape[1:]).masked_fill(~masked, 2).flatten(1)
-            rank = order.argsort(1).argsort(1).view_as(x)
-            now = masked & (rank < quota[:, None, None])
+            now = masked & (rank < (done + 1) * quota[:, None, None])
             sigma = -torch.log1p(-fraction.clamp(max=1 - 1e-9))
             probs = self.jumps(score_fn, x, now, sigma)[:, : graph.codebook_size].exp()
             x[now] = draws.categorical(probs, now)
@@ -254,6 +262,13 @@ class FirstHitting(TokenSampler):
                 fraction = torch.where(more, later, fraction)
             on_step(done + 1, calls)
         return x
+
+    def ranks(self, masked: Tensor, draws: Draws) -> Tensor:
+        """Draw the order [B, K, L] in which what is masked [B, K, L] gets tokens, from 0."""
+        waits = self.coarse_first * torch.arange(masked.shape[1], device=masked.device)
+        order = draws.uniform(*masked.shape[1:]) + waits[:, None]
+        order = order.masked_fill(~masked, math.inf).flatten(1)
+        return order.argsort(1).argsort(1).view_as(masked)
 
 
 def next_fraction(fraction: Tensor, masks: Tensor, draws: Draws) -> Tensor:

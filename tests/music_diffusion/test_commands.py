@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("command_line")
     [
         ["sedd_absorb"],
         ["sedd_uniform"],
-        ["sedd_absorb", "tiny"],
+        ["sedd_absorb", "tiny", "small_data"],
         ["sedd_absorb", "medium"],
         ["sedd_uniform", "tiny"],
     ],
@@ -112,7 +112,8 @@ def test_encode_sample_and_the_checkpoint_of_another_model(music, tmp_path, caps
     store = str(tmp_path / "store")
     assert cli.main(["encode", str(music), "--out", store, "--accelerator=cpu"]) == 0
     assert TokenStore.open(Path(store)).header.fingerprint == JukeboxCodec().fingerprint
-    fit = ["fit", *QUICK, "--data.tokens", store, "--model.length=32", "--trainer.accelerator=cpu"]
+    fit = ["fit", *QUICK, "--model.codec=codec.jukebox.JukeboxCodec", "--data.tokens", store]
+    fit += ["--model.length=32", "--trainer.accelerator=cpu"]
     fit += ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--model.sampler.steps=2"]
     fit += ["--trainer.default_root_dir", str(tmp_path), "--data.batch_size=2"]
     assert cli.main([*fit, *SMALL]) == 0

@@ -178,6 +178,11 @@ def test_senseless_options_are_refused(options, message):
         Analytic(**options)
 
 
+def test_a_codebook_cannot_wait_for_a_finer_one():
+    with pytest.raises(UserError, match="coarse_first must be at least 0, got -1"):
+        FirstHitting(coarse_first=-1)
+
+
 @pytest.mark.parametrize(
     "tokens, keep, message",
     [
@@ -189,6 +194,38 @@ def test_senseless_options_are_refused(options, message):
 def test_what_is_no_grid_of_codes_is_refused(tokens, keep, message):
     with pytest.raises(UserError, match=message):
         Analytic().sample(uncalled, Absorb(3), LogLinear(), tokens, keep)
+
+
+@pytest.mark.parametrize("coarse_first", [0.5, 1.0])
+def test_any_order_of_codebooks_draws_from_the_law(coarse_first):
+    """Token by token every order is exact, also the finer codebook after the coarser."""
+    score_fn = true_score(Absorb(3), PAIRS, JOINT.flatten())
+    empty = torch.zeros(6000, 2, 1, dtype=torch.long)
+    sampler = FirstHitting(coarse_first=coarse_first)
+    generator, keep = torch.Generator().manual_seed(0), torch.zeros_like(empty, dtype=torch.bool)
+    x = sampler.sample(score_fn, Absorb(3), LogLinear(), empty, keep, generator)[:, :, 0]
+    counts = torch.bincount(3 * x[:, 0] + x[:, 1], minlength=9) / len(x)
+    torch.testing.assert_close(counts, JOINT.flatten().float(), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("coarse_first, mixed", [(0.0, True), (0.5, True), (1.0, False)])
+def test_coarse_codebooks_come_first_and_what_is_kept_stays(coarse_first, mixed):
+    seen = []
+
+    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        seen.append((x == 3).sum((0, 2)))
+        return torch.zeros(*x.shape, 4)
+
+    tokens = torch.full((2, 3, 20), 2)
+    keep = torch.zeros_like(tokens, dtype=torch.bool)
+    keep[0, 1, 5:9] = keep[..., :2] = True
+    sampler = FirstHitting(steps=12, coarse_first=coarse_first)
+    x = sampler.sample(score_fn, Absorb(3), LogLinear(), tokens, keep)
+    assert (x[keep] == 2).all() and (x < 3).all()
+    masks = torch.stack(seen).float()  # [calls, K]
+    assert bool(((masks[:, 0] > 0) & (masks[:, 1] < masks[0, 1])).sum() > 1) == mixed
+    order = masks.sum(0)
+    assert mixed and coarse_first == 0 or order[0] < order[1] < order[2]
 
 
 def test_first_hitting_needs_masks():
