@@ -131,11 +131,13 @@ class SEDD(AudioModel):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Bound the likelihood: `val/bits_per_token`, beside what n-grams of the tokens reach."""
         tokens = self.tokens(batch)
-        self.val_baseline.update(tokens)
+        codec = self.codec
+        in_order = codec.ungroup(tokens) if isinstance(codec, GroupedCodec) else tokens
+        self.val_baseline.update(in_order)
         loss = self.fixed_loss(batch | {"tokens": tokens}, batch_idx)
         self.log_loss("val", loss, num_examples(batch))
         bits = loss / math.log(2)
-        rate = self.codec.num_codebooks * self.sample_rate / self.codec.hop
+        rate = codec.num_codebooks * self.sample_rate / codec.hop
         values = {"val/bits_per_token": bits, "val/bits_per_second": bits * rate}
         self.log_dict(values, batch_size=num_examples(batch), sync_dist=True)
 

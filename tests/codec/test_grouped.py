@@ -69,6 +69,16 @@ def test_sedd_trains_continues_and_repairs_in_groups():
     assert not torch.equal(repaired[:, 300:480], prompt[:, 300:480])
 
 
+def test_the_baselines_of_a_validation_are_those_of_codes_in_their_order(monkeypatch):
+    bits = []
+    for name in ("fixed_loss", "log_loss", "log_dict"):  # there is no trainer
+        monkeypatch.setattr(SEDD, name, lambda *_, **__: torch.zeros(()))
+    for made in (model(1), model(4)):
+        made.validation_step({"audio": AUDIO[..., :768]}, 0)
+        bits.append(made.val_baseline.bits())
+    assert bits[0] == bits[1]
+
+
 def test_the_settings_of_a_model_in_groups_make_it_again():
     made = model(4)
     again = SEDD(**{name: value for name, value in made.hparams.items() if name[0] != "_"})
