@@ -1,5 +1,6 @@
 """Several consecutive codes as one position: shorter sequences from a codec of high rate."""
 
+import math
 from functools import cached_property
 
 from torch import Tensor
@@ -28,6 +29,8 @@ class GroupedCodec(Codec):
         self.sample_rate, self.channels = codec.sample_rate, codec.channels
         self.hop, self.codebook_size = codec.hop * group, codec.codebook_size
         self.num_codebooks = codec.num_codebooks * group
+        pieces = -(-(codec.piece or codec.hop) // codec.hop) * codec.hop
+        self.piece = math.lcm(pieces, self.hop)  # begin where the codec's own do
 
     @cached_property
     def fingerprint(self) -> str:
@@ -37,6 +40,10 @@ class GroupedCodec(Codec):
         tokens = self.codec.encode(pad(audio, (0, -audio.shape[-1] % self.hop)))
         groups = tokens.unflatten(-1, (tokens.shape[-1] // self.group, self.group))
         return groups.transpose(2, 3).flatten(1, 2)
+
+    def reach(self, names: tuple[str, ...]) -> int | None:
+        reach = self.codec.reach(names)
+        return None if reach is None else math.lcm(reach, self.hop) if reach else 0
 
     def decode(self, tokens: Tensor) -> Tensor:
         self.check_tokens(tokens)

@@ -37,6 +37,23 @@ def test_nothing_is_encoded_to_nothing():
     assert GroupedCodec(Coarse(), 4).encode(torch.zeros(1, 1, 0)).shape == (1, 4, 0)
 
 
+class Local(Coarse):
+    """A codec whose tracks can be encoded in pieces."""
+
+    piece = 200
+
+    def reach(self, names):
+        return 0
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_pieces_of_a_track_are_the_whole(group):
+    codec, audio = GroupedCodec(Local(), group), torch.rand(1, 5000)
+    parts = codec.encode_in_pieces(lambda a, b: audio[:, a:b], 5000, ("tokens",))
+    tokens = [part["tokens"] for part in parts]
+    assert len(tokens) > 3 and torch.equal(torch.cat(tokens, -1), codec.encode(audio[None]))
+
+
 def test_groups_are_told_apart_by_their_fingerprint_and_vectors_go_with_their_rows():
     prints = {GroupedCodec(Coarse(), group).fingerprint for group in (1, 2, 4)}
     assert len(prints) == 3
