@@ -13,7 +13,7 @@ from datamodules.encode import EncodingJob, TrackReader
 from datamodules.messages import log_once
 from datamodules.metadata import same_keys
 from datamodules.music_data import MusicDataModule
-from datamodules.token_store import Header, TokenStore, slice_stream
+from datamodules.token_store import Header, TokenStore
 from datamodules.tracks import Track, split
 from datamodules.windows import Windows
 from foundation.checks import check_not_empty
@@ -40,14 +40,12 @@ class TokenWindows(Windows):
         example = {}
         for name, stream in window.streams.items():
             length = min(window.length, track.stop - start)
-            tokens = slice_stream(self.store.array(key, stream), start, length)
+            tokens = self.store.read(key, stream, start, length)
             copies = -(-window.length // tokens.shape[1])  # more than 1 for a short track
             example[name] = tokens.repeat(1, copies)[:, : window.length]
         if window.context:
-            array = self.store.array(key, window.context_stream)
-            context = slice_stream(
-                array, max(0, start - window.context), min(start, window.context)
-            )
+            first, length = max(0, start - window.context), min(start, window.context)
+            context = self.store.read(key, window.context_stream, first, length)
             missing = window.context - context.shape[1]
             example["context"] = torch.cat([self.silence[:, :missing], context], dim=1)
         return example
@@ -174,6 +172,8 @@ class TokenDataModule(MusicDataModule):
         if not keys:
             raise UserError(f"the token store {self.store.folder} holds no tracks: encode again")
         stored = [self.store.track(key) for key in keys]
+        for key in keys:
+            self.store.check_track(key)
         conds = same_keys([track.cond | self._sidecar_cond(track.source) for track in stored])
         tracks = [
             Track(Path(key), track.source, 0, track.length, cond)

@@ -10,7 +10,7 @@ Older stores hold arrays [L], for one codebook, and no metadata; they are read a
 """
 
 import hashlib
-import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -23,9 +23,19 @@ from torch import Tensor
 from datamodules.array_writer import ArrayWriter
 from datamodules.metadata import FOLDER, folder_of
 from datamodules.tracks import name_of
+from foundation.arrays import read_npy
 from foundation.codec import LATENTS, Codec
-from foundation.errors import MissingFileError, UserError
-from foundation.files import bytes_of, remove, remove_leftovers, replacing, write_json
+from foundation.errors import MissingFileError, UserError, unreadable
+from foundation.files import (
+    bytes_of,
+    read_json,
+    remove,
+    remove_leftovers,
+    replacing,
+    write_json,
+)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,17 @@ class Header:
             codec.latent_dim if LATENTS in streams else None,
         )
 
+    def validate(self) -> None:
+        """Raise ValueError for what no codec has."""
+        counts = [self.sample_rate, self.hop, self.codebook_size, self.num_codebooks]
+        counts += [] if self.latent_dim is None else [self.latent_dim]
+        if any(type(count) is not int or count < 1 for count in counts):
+            raise ValueError(f"rates and sizes must be whole numbers from 1, got {counts}")
+        if not isinstance(self.fingerprint, str):
+            raise ValueError(f"the fingerprint must be a text, got {self.fingerprint!r}")
+        if not self.streams or not all(isinstance(name, str) for name in self.streams):
+            raise ValueError(f"streams must be names, got {self.streams!r}")
+
     def rows(self, stream: str) -> int:
         """Count the rows of a stream's arrays."""
         return (self.latent_dim or 0) if stream == LATENTS else self.num_codebooks
@@ -70,6 +91,15 @@ class StoredTrack:
     source: str
     length: int
     cond: dict[str, str]
+
+    def validate(self) -> None:
+        """Raise ValueError for what no encoding writes."""
+        if type(self.length) is not int or self.length < 1:
+            raise ValueError(f"the length must be a whole number from 1, got {self.length!r}")
+        if not isinstance(self.source, str) or not isinstance(self.cond, dict):
+            raise ValueError("source must be a text, and cond its metadata")
+        if not all(isinstance(text, str) for pair in self.cond.items() for text in pair):
+            raise ValueError("metadata must be texts")
 
 
 def track_key(path: Path, root: Path) -> str:
@@ -91,11 +121,10 @@ class TokenStore:
         path = folder / "header.json"
         if not path.is_file():
             raise MissingFileError(f"{folder} is no token store (it has no header.json)")
-        try:
-            content = json.loads(path.read_text())
+        content = read_json(path, "encode again")
+        with unreadable(f"{path} is not a token store's header", "encode again"):
             header = Header(**{**content, "streams": tuple(content["streams"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is not a token store's header: {error}") from error
+            header.validate()
         return cls(folder, header)
 
     @classmethod
@@ -131,7 +160,20 @@ class TokenStore:
             )
 
     def has(self, key: str) -> bool:
-        return (self.folder / "tracks" / key / "track.json").is_file()
+        """Say whether a track is there and whole; a damaged one is encoded again."""
+        if not (self.folder / "tracks" / key / "track.json").is_file():
+            return False
+        try:
+            self.check_track(key)
+        except UserError as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def check_track(self, key: str) -> None:
+        """Raise UserError unless a track's arrays are as long as it says; no values are read."""
+        for stream in self.header.streams:
+            self.array(key, stream)
 
     def keys(self) -> list[str]:
         return sorted(path.parent.name for path in self.folder.glob("tracks/*/track.json"))
@@ -192,24 +234,49 @@ class TokenStore:
     def track(self, key: str) -> StoredTrack:
         """Read a track's description; UserError if it is damaged."""
         path = self.folder / "tracks" / key / "track.json"
-        try:
-            content = json.loads(path.read_text())
+        content = read_json(path, "encode again")
+        with unreadable(f"{path} is damaged", "encode again"):
             cond = content.get("cond") or {FOLDER: folder_of(content["source"])}
-            return StoredTrack(content["source"], content["length"], cond)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{path} is damaged: {error}; encode again") from error
+            track = StoredTrack(content["source"], content["length"], cond)
+            track.validate()
+        return track
 
     def array(self, key: str, stream: str) -> np.ndarray:
-        """Map one track's stream [K, L] or [D, L] into memory; UserError for other rows."""
+        """Map one track's stream [K, L] or [D, L] into memory; UserError for another shape."""
         path = self.folder / "tracks" / key / f"{stream}.npy"
-        array = np.load(path, mmap_mode="r")
+        with unreadable(f"{path} is damaged", "encode again"):
+            array = read_npy(path, in_place=True)
         array = array[None] if array.ndim == 1 else array
         rows, what = self.header.rows(stream), "channels" if stream == LATENTS else "codebooks"
         if array.ndim != 2 or len(array) != rows:
             raise UserError(
                 f"{path} has shape {list(array.shape)}, the store has {rows} {what}: encode again"
             )
+        if array.dtype.kind not in ("f" if stream == LATENTS else "iu"):
+            raise UserError(f"{path} holds {array.dtype}: encode again")
+        if array.shape[1] < (length := self.track(key).length):
+            raise UserError(f"{path} has {array.shape[1]} of {length} positions: encode again")
         return array
+
+    def read(self, key: str, stream: str, start: int = 0, length: int | None = None) -> Tensor:
+        """Read positions of a track's stream: int64 [K, length] or float32 [D, length].
+
+        Raises:
+            UserError: for codes that aren't the codec's, and latents that aren't finite
+        """
+        array = self.array(key, stream)
+        values = slice_stream(array, start, array.shape[1] if length is None else length)
+        if stream == LATENTS:
+            good = values.isfinite().all()
+        else:
+            size = self.header.codebook_size
+            good = not values.numel() or 0 <= values.min() <= values.max() < size
+        if not good:
+            raise UserError(
+                f"{self.folder / 'tracks' / key} holds {stream} that this store's codec doesn't "
+                "have: encode again"
+            )
+        return values
 
 
 def slice_stream(array: np.ndarray, start: int, length: int) -> Tensor:

@@ -1,5 +1,8 @@
 """The exceptions that mean a mistake of the user."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """A wrong argument, file, setting or checkpoint; the message says what to do about it.
@@ -18,3 +21,23 @@ class DivergedError(ArithmeticError):
 
     The command line prints its message as one line and ends with status 1.
     """
+
+
+@contextmanager
+def unreadable(problem: str, advice: str = "") -> Iterator[None]:
+    """Turn whatever a parser raises over a damaged file into a UserError: `problem: reason`.
+
+    Parsers of zip, pickle, YAML and numpy's files raise nearly any exception, also MemoryError and
+    RecursionError: nothing but calls of them and checks of what they return stands in the block.
+    What the system says of a file, that it isn't there or may not be read, passes as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        said = " ".join((str(error).strip().splitlines() or [""])[0].split())
+        reason = said.split(". ")[0] or type(error).__name__
+        raise UserError(f"{problem}: {reason}{advice and f'; {advice}'}") from error

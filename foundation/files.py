@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from foundation.checks import check_not_empty
-from foundation.errors import UserError
+from foundation.errors import UserError, unreadable
 from foundation.leftovers import find_leftovers, temporary_name
 
 ATTEMPTS = 10  # to replace a folder while others write it, too
@@ -125,3 +125,13 @@ def write_json(path: str | Path, content: object) -> None:
     """Write a JSON file, complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: str | Path, advice: str = "") -> dict:
+    """Read a JSON object; UserError, with `advice`, for any other content."""
+    path = Path(path)
+    with unreadable(f"{path} is damaged", advice):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds {type(content).__name__}, not an object")
+        return content

@@ -1,14 +1,12 @@
 """The settings that a checkpoint of fit, or an export, holds with its weights."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 
-from foundation.errors import UserError
-from foundation.files import user_path
-from foundation.weights import read_content
+from foundation.files import read_json, user_path
+from foundation.weights import check_settings, read_content
 
 CONFIG = "config.json"  # in an exported folder
 
@@ -28,11 +26,9 @@ def settings_of(path: str | Path) -> dict:
 
 def read_config(folder: Path) -> dict:
     """Read the settings of an exported folder; UserError if the file is damaged."""
-    path = folder / CONFIG
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} can't be read: {error}") from error
+    content = read_json(folder / CONFIG)
+    check_settings(content, folder / CONFIG)
+    return content
 
 
 def as_settings(value: object) -> object:

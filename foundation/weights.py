@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from foundation.errors import MissingFileError, UserError
+from foundation.arrays import check_stored
+from foundation.errors import MissingFileError, UserError, unreadable
 from foundation.files import replacing, user_path
 
 SCALAR = np.float64(0).__reduce__()[0]  # the function that makes numpy's scalars
@@ -31,6 +32,7 @@ ALLOWED = [
     (dict, "jukebox.hparams.Hyperparams"),
 ]
 WEIGHTS = "model.safetensors"  # in an exported folder
+SMALL = 2**20  # numbers that a tensor may repeat, as expanded constants do
 SCALE = ":scale"  # ends the name of what an 8 bit weight's rows are multiplied by
 ADVICE = (
     "a file is read only if it holds weights and plain values; where you trust it, load it with "
@@ -49,14 +51,22 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise MissingFileError(f"no weights at {path}")
+    with unreadable(f"{path} can't be read as a checkpoint"):
+        content = parse(path, in_place)
+        if not isinstance(content, dict):
+            raise UserError(f"{path} holds a {type(content).__name__}, not the weights of a model")
+        check_settings(content, path)
+        return content
+
+
+def parse(path: Path, in_place: bool) -> object:
+    """Read a file of weights; UserError for one that would run code, much else if it's damaged."""
+    if path.suffix == ".safetensors":
+        return unpacked(load_file(path))
+    zipped = is_archive(path)
     try:
-        if path.suffix == ".safetensors":
-            return unpacked(load_file(path))
-        zipped = is_archive(path)
         with torch.serialization.safe_globals(ALLOWED):
-            content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=in_place and zipped
-            )
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=in_place and zipped)
     except pickle.UnpicklingError as error:
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line), "")
         reason = reason.strip().removeprefix("WeightsUnpickler error: ").split(" was not")[0]
@@ -64,23 +74,29 @@ def read_content(path: str | Path, in_place: bool = False) -> dict:
             f"{path} is refused: it is no checkpoint, or loading it would run code from it"
             f"{f' ({reason})' if reason else ''}; {ADVICE}"
         ) from error
-    except (RuntimeError, EOFError, SafetensorError, LookupError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or ["it ends too early"])[0].split(". ")[0]
-        raise UserError(f"{path} can't be read as a checkpoint: {reason}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not the weights of a model")
-    return content
 
 
 def is_archive(path: Path) -> bool:
-    """Tell torch's zip archives (True) from its plain pickles; UserError for any other file."""
+    """Tell torch's zip archives (True) from its plain pickles; ValueError for any other file."""
     with path.open("rb") as file:
         start = file.read(4)
     if start[:1] != b"\x80" and start != b"PK\x03\x04":
-        raise UserError("torch.save didn't write it" if start else "it is empty")
-    if start[:2] == b"PK" and not zipfile.is_zipfile(path):  # the archive's list is at its end
-        raise UserError("it is cut short, copy or download it again")
-    return start[:2] == b"PK"
+        raise ValueError("torch.save didn't write it" if start else "it is empty")
+    if start[:2] != b"PK":
+        return False
+    if not zipfile.is_zipfile(path):  # the archive's list is at its end
+        raise ValueError("it is cut short, copy or download it again")
+    with zipfile.ZipFile(path) as archive:
+        check_stored(archive, path.stat().st_size)
+    return True
+
+
+def check_settings(content: dict, path: Path) -> None:
+    """Raise UserError unless the settings in a file, where it has any, are named by texts."""
+    settings = content.get("hyper_parameters", {})
+    kind = settings.get("_class_path", "") if isinstance(settings, dict) else None
+    if not isinstance(kind, str) or not all(isinstance(name, str) for name in settings):
+        raise UserError(f"{path} is damaged: its hyper_parameters are no settings")
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -91,10 +107,22 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
 def unwrap(content: dict, path: str | Path) -> dict[str, Tensor]:
     """Find the state dict in what a file holds."""
     state = content.get("state_dict", content.get("model", content))
-    values = state.values() if isinstance(state, dict) else [None]
-    if not state or not all(isinstance(value, Tensor) for value in values):
-        raise UserError(f"{path} holds no state_dict: {ADVICE}")
+    check_state(state, path)
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def check_state(state: object, path: str | Path) -> None:
+    """Raise UserError for what is no state dict, or holds tensors far larger than their data."""
+    tensors = state.items() if isinstance(state, dict) else []
+    named = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors)
+    if not tensors or not named:
+        raise UserError(f"{path} holds no state_dict: {ADVICE}")
+    for name, value in tensors:
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+            raise UserError(f"{path} is refused: its {name} is no plain tensor")
+        held = value.untyped_storage().nbytes() // value.element_size()
+        if value.numel() > max(held, SMALL):
+            raise UserError(f"{path} is refused: its {name} is {value.numel()} numbers of {held}")
 
 
 def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from audio.crossfade import crossfade
-from foundation.errors import UserError
+from foundation.arrays import read_npz
+from foundation.errors import UserError, unreadable
 from foundation.files import replacing
 
 
@@ -45,10 +46,24 @@ class AudioBuffer:
         if not self.state.is_file():
             path.write_bytes(b"")
             return
-        with np.load(self.state) as state:
-            self.end, self.windows = int(state["end"]), int(state["windows"])
+        with unreadable(f"{self.state} is damaged", f"delete {path.parent} to start again"):
+            state = read_npz(self.state)
+            self.end, self.windows = (count(state[name]) for name in ("end", "windows"))
             tail = torch.from_numpy(state["tail"])
+            self._check(tail)
         self._write(self.end - tail.shape[-1], tail)
+
+    def _check(self, tail: Tensor) -> None:
+        """Raise ValueError for a state that isn't of this song or of its file."""
+        there = self.path.stat().st_size if self.path.is_file() else 0
+        if self.end > self.shape[-1] or self.windows > self.end:
+            raise ValueError(f"it has {self.windows} windows that end at {self.end}")
+        if self.end * self._frame > there:
+            raise ValueError(f"{self.path.name} has less than the {self.end} samples it should")
+        if tail.shape != (*self.shape[:2], min(self.overlap, self.end)):
+            raise ValueError(f"its overlap has the shape {list(tail.shape)}")
+        if tail.dtype != torch.float32 or not tail.isfinite().all():
+            raise ValueError("its overlap holds no audio")
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return samples start to stop [B, C, stop - start], silence where there are none yet."""
@@ -109,3 +124,10 @@ class AudioBuffer:
         tail = self.read(max(0, self.end - self.overlap), self.end).numpy()
         with replacing(self.state) as temporary, open(temporary, "wb") as file:
             np.savez(file, end=self.end, windows=self.windows, tail=tail)
+
+
+def count(array: np.ndarray) -> int:
+    """Return a number of the state, which counts something."""
+    if array.shape or array.dtype.kind not in "iu" or array < 0:
+        raise ValueError(f"it counts {array}")
+    return int(array)

@@ -1,7 +1,6 @@
 """The files of a song: audio, pictures, a film of them, and the settings that made it."""
 
 import hashlib
-import json
 import logging
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from torch import Tensor
 from audio import files as audio
 from audio.spectrogram import write_spectrogram
 from foundation.errors import MissingFileError, UserError
-from foundation.files import user_path, write_json
+from foundation.files import read_json, user_path, write_json
 from foundation.weights import WEIGHTS
 from jbdiff.audio_buffer import Buffer
 from jbdiff.song_migration import convert, sampler_settings
@@ -44,7 +43,7 @@ class SongFolder:
         """Raise UserError for a folder that holds a song made with other settings."""
         if not self.settings_file.is_file():
             return
-        theirs = convert(json.loads(self.settings_file.read_text()))
+        theirs = convert(read_json(self.settings_file, "give another --out"))
         theirs.setdefault("level_3", self.settings["level_3"])  # songs of before there was one
         names = (self.settings.keys() | theirs.keys()) - set(CHANGEABLE)
         if other := sorted(n for n in names if theirs.get(n) != self.settings.get(n)):

@@ -53,6 +53,9 @@ def _converted_part(part: object, steps: int) -> object:
     name = part.get("sampler", "ddim")
     if not {"steps", "sampler"} & part.keys() or not isinstance(name, str) or name not in OLD_NAMES:
         return part
-    sampler = OLD_NAMES[name](steps=part.get("steps", steps))
+    steps = part.get("steps", steps)
+    if type(steps) is not int:
+        raise UserError(f"steps must be a whole number, got {steps!r}")
+    sampler = OLD_NAMES[name](steps=steps)
     others = {key: value for key, value in part.items() if key not in ("steps", "sampler")}
     return others | {"sampler": sampler_settings(sampler)}

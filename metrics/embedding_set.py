@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from foundation.errors import UserError
+from foundation.arrays import read_npy
+from foundation.errors import UserError, unreadable
 from foundation.files import cache_folder, user_path
 from foundation.weights import write_state
 from metrics.embedding import Embedding
 from metrics.frechet import Gaussian
 
 SUFFIX = ".safetensors"
+WORDS = ("files", "counts", "notes")
 UNKNOWN = {  # of vectors from elsewhere
     "embedding": "unknown",
     "fingerprint": "",
@@ -60,22 +62,18 @@ class EmbeddingSet:
 
     @classmethod
     def _load_saved(cls, path: Path) -> "EmbeddingSet":
-        try:
+        with unreadable(f"{path} doesn't hold saved vectors"):
             with safe_open(path, "pt") as stored:
                 about = dict(stored.metadata() or {})
-                words = [json.loads(about.pop(key)) for key in ("files", "counts", "notes")]
-                return cls(stored.get_tensor("values"), words[0], words[1], about, words[2])
-        except KeyError as error:
-            raise UserError(f"{path} holds something else than saved vectors") from error
-        except (SafetensorError, ValueError) as error:
-            raise UserError(f"{path} doesn't hold saved vectors: {error}") from error
+                words = {key: json.loads(about.pop(key, "null")) for key in WORDS}
+                made = cls(stored.get_tensor("values"), about=about, **words)
+            made.validate()
+            return made
 
     @classmethod
     def _load_npy(cls, path: Path, dim: int | None) -> "EmbeddingSet":
-        try:
-            array = np.load(path)
-        except (ValueError, EOFError) as error:
-            raise UserError(f"{path} is not a numpy file of numbers: {error}") from error
+        with unreadable(f"{path} is not a numpy file of numbers"):
+            array = read_npy(path)
         if array.ndim == 1 and not array.size % (dim or 1):
             array = array.reshape(-1, dim or 1)
         if array.ndim != 2 or array.shape[1] != (dim or array.shape[1]):
@@ -85,7 +83,29 @@ class EmbeddingSet:
             )
         notes = [f"{path.name} doesn't say which embedding made it"]
         values = torch.from_numpy(array.astype(np.float32))
-        return cls(values, [str(path)], [len(array)], UNKNOWN, notes)
+        made = cls(values, [str(path)], [len(array)], UNKNOWN, notes)
+        with unreadable(f"{path} can't be compared"):
+            made.validate()
+        return made
+
+    def validate(self) -> None:
+        """Raise ValueError for what isn't vectors of files, as `save` writes them."""
+        values, counts = self.values, self.counts
+        if values.ndim != 2 or not values.is_floating_point() or not values.numel():
+            raise ValueError(f"it holds {values.dtype} {list(values.shape)}, not vectors")
+        if not values.isfinite().all():
+            raise ValueError("it holds vectors that are not finite")
+        if missing := sorted(UNKNOWN.keys() - self.about.keys()):
+            raise ValueError(f"it doesn't say the {missing[0]}")
+        if not all(is_list_of(str, words) for words in (self.files, self.notes)):
+            raise ValueError("files and notes must be lists of texts")
+        whole = is_list_of(int, counts) and min(counts, default=0) > 0
+        if not whole or len(counts) != len(self.files) or sum(counts) != len(values):
+            raise ValueError(f"its counts of vectors don't fit {len(values)} vectors")
+
+
+def is_list_of(kind: type, value: object) -> bool:
+    return isinstance(value, list) and all(type(one) is kind for one in value)
 
 
 def describe(embedding: Embedding) -> dict[str, str]:

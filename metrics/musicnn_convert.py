@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foundation.errors import UserError
+from foundation.errors import UserError, unreadable
 from foundation.weights import write_state
 
 FOLDER = "musicnn/MTT_musicnn"  # the model trained on MagnaTagATune
+INDEX, DATA = ".index", ".data-00000-of-00001"
+LARGEST = 64 * 2**20  # bytes; the package's weights have 3 MB
 FLOAT32 = 1  # TensorFlow's number for the type
 FOOTER = 48  # bytes at the end of a table
 MAGIC = 0xDB4775248B80FB57
@@ -25,13 +27,19 @@ MAGIC = 0xDB4775248B80FB57
 
 def convert(wheel: str | Path, out: str | Path) -> None:
     """Convert the package's file (musicnn-0.1.0-py3-none-any.whl) to safetensors."""
-    try:
+    with unreadable(f"{wheel} is not the package musicnn 0.1.0"):
         with zipfile.ZipFile(wheel) as archive:
-            index = archive.read(f"{FOLDER}/.index")
-            data = archive.read(f"{FOLDER}/.data-00000-of-00001")
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"{wheel} is not the package musicnn 0.1.0: {error}") from error
-    write_state(rename(variables(index, data)), Path(out))
+            index, data = (read_member(archive, f"{FOLDER}/{name}") for name in (INDEX, DATA))
+        state = rename(variables(index, data))
+    write_state(state, Path(out))
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Read a file of an archive; ValueError for one far larger than the package's."""
+    size = archive.getinfo(name).file_size
+    if size > LARGEST:
+        raise ValueError(f"{name} has {size} bytes")
+    return archive.read(name)
 
 
 def rename(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
@@ -75,7 +83,11 @@ def channels_first(kernel: Tensor) -> Tensor:
 
 
 def variables(index: bytes, data: bytes) -> dict[str, np.ndarray]:
-    """Read all float variables of a checkpoint."""
+    """Read all float variables of a checkpoint.
+
+    Raises:
+        ValueError, IndexError, KeyError, struct.error: for a damaged one
+    """
     if len(index) < FOOTER or struct.unpack("<Q", index[-8:])[0] != MAGIC:
         raise UserError("not the index of a TensorFlow checkpoint")
     footer = index[-FOOTER:]
@@ -90,6 +102,8 @@ def variables(index: bytes, data: bytes) -> dict[str, np.ndarray]:
                 shape = [numbers(size).get(1, 0) for size in sizes]
                 start, length = fields.get(4, 0), fields[5]
                 raw = np.frombuffer(data[start : start + length], "<f4")
+                if not np.isfinite(raw).all():
+                    raise UserError(f"the checkpoint's {key.decode()} isn't finite")
                 values[key.decode()] = raw.reshape(shape)
     return values
 
@@ -147,10 +161,11 @@ def messages(buffer: bytes, number: int) -> list[bytes]:
 def varint(buffer: bytes, place: int) -> tuple[int, int]:
     """Read a number of seven bits a byte; return it and the place after it."""
     value = shift = 0
-    while True:
+    while shift < 64:
         byte = buffer[place]
         place += 1
         value |= (byte & 127) << shift
         shift += 7
         if byte < 128:
             return value, place
+    raise ValueError("a number has more than 64 bits")

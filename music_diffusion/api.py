@@ -17,7 +17,7 @@ from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from codec.jukebox import JukeboxCodec
-from datamodules.token_store import Header, TokenStore, slice_stream
+from datamodules.token_store import Header, TokenStore
 from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.errors import UserError
@@ -80,8 +80,7 @@ def decode(
 @torch.inference_mode()
 def _decoded(store: TokenStore, codec: Codec) -> Iterator[tuple[str, Tensor]]:
     for key in store.keys():
-        array = store.array(key, "tokens")
-        tokens = slice_stream(array, 0, array.shape[-1])
+        tokens = store.read(key, "tokens")
         yield store.track(key).source, codec.decode(tokens[None])[0]
 
 

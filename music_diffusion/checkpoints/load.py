@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule
 from foundation.audio_module import AudioModel
 from foundation.errors import MissingFileError, UserError
 from foundation.settings import CONFIG, read_config
-from foundation.weights import mismatch, read_content, read_state
+from foundation.weights import check_state, load_strictly, read_content, read_state
 from jbdiff.published import published_dance
 from music_diffusion.checkpoints.legacy import upgrade_settings
 from music_diffusion.checkpoints.named_classes import import_named
@@ -82,6 +82,7 @@ def read_model(path: Path) -> dict:
 
 def rebuild(content: dict, source: str | Path) -> LightningModule:
     """Build the model that a checkpoint's settings describe, with its weights."""
+    check_state(content.get("state_dict"), source)
     settings = upgrade_settings(content["hyper_parameters"])
     settings.pop("_instantiator", None)
     import_named(settings, source)
@@ -93,9 +94,7 @@ def rebuild(content: dict, source: str | Path) -> LightningModule:
         reason = user_error(error) or error
         raise UserError(f"{source} doesn't fit the settings it holds: {reason}") from error
     model.on_load_checkpoint(content)
-    if problem := mismatch(model.state_dict(), content["state_dict"]):
-        raise UserError(f"{source} doesn't fit the settings it holds: {problem}")
-    model.load_state_dict(content["state_dict"])
+    load_strictly(model, content["state_dict"], f"{source} doesn't fit the settings it holds")
     return model
 
 
@@ -117,9 +116,9 @@ def build(settings: Mapping) -> LightningModule:
     Texts are values alone: none is read as YAML, or as the path or URL of a config.
     """
     module, _, name = settings["_class_path"].rpartition(".")
-    kind = getattr(sys.modules[module], name)
-    if not issubclass(kind, LightningModule):
-        raise UserError(f"{kind.__name__} is no model")
+    kind = getattr(sys.modules.get(module), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, LightningModule)):
+        raise ValueError(f"{settings['_class_path']!r} is no model")
     options = {key: value for key, value in settings.items() if key != "_class_path"}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "model", fail_untyped=False)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from foundation.errors import UserError
-from foundation.files import cache_folder, replacing
+from foundation.files import bytes_of, cache_folder, printable, replacing
 
 OURS = ("codec", "sedd", "jbdiff", "foundation", "audio", "datamodules", "callbacks", "metrics")
 PREFIXES = (*(f"{name}." for name in OURS), "torch.optim.", "torch.nn.")
@@ -86,7 +86,7 @@ def trust_named(settings: object) -> None:
 
 def record(what: str) -> None:
     with replacing(record_of(what)) as temporary:
-        temporary.write_text(f"{what}\n", encoding="utf-8")
+        temporary.write_text(f"{printable(what)}\n", encoding="utf-8")
 
 
 def recorded(what: str) -> bool:
@@ -95,7 +95,7 @@ def recorded(what: str) -> bool:
 
 def record_of(what: str) -> Path:
     """The file in the cache that says that the user named a class, or the module at a place."""
-    return cache_folder() / "trusted" / hashlib.sha256(what.encode()).hexdigest()[:20]
+    return cache_folder() / "trusted" / hashlib.sha256(bytes_of(what)).hexdigest()[:20]
 
 
 def is_users(name: str) -> bool:

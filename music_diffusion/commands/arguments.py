@@ -7,13 +7,12 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from foundation.checks import check_not_empty
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from music_diffusion.checkpoints.legacy import upgrade_config
 from music_diffusion.checkpoints.named_classes import trust
+from music_diffusion.commands.yaml_file import read_yaml
 
 MAY_BE_EMPTY = ("--levels", "--cond.")  # a song of no level, metadata such as a root's folder
 
@@ -98,13 +97,7 @@ def settings_in(path: Path) -> str:
 
     Names of earlier versions become today's, and of the file beside a sample its settings count.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} holds no settings in YAML: {reason}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no settings in YAML, but {type(content).__name__}")
+    content = read_yaml(path)
     check_not_empty(**{f"{path}: {name}": content.get(name) for name in ("ckpt_path", "name")})
     settings = content["settings"] if content.keys() >= {"settings", "made"} else content
     if "levels" in settings:

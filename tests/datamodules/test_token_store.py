@@ -306,3 +306,40 @@ def test_samples_far_beyond_full_scale_are_left_out_clipped_or_scaled(music, tmp
             ).todo
     assert tokens["clip"][0, 0] == 3 and tokens["clip"][0, -1] == 7
     assert tokens["scale"][0, 0] == 0 and tokens["scale"][0, -1] == 6
+
+
+def damage(store, how):
+    """Damage the arrays of 2.wav; return its key."""
+    key = next(key for key in store.keys() if store.track(key).source == "2.wav")
+    path = store.folder / "tracks" / key / "tokens.npy"
+    if how == "other tokens":
+        np.save(path, np.full((1, 126), 8, np.uint16))
+    elif how == "too short":
+        np.save(path, np.zeros((1, 100), np.uint16))
+    elif how == "of floats":
+        np.save(path, np.zeros((1, 126), np.float32))
+    else:
+        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:-3]}[how])
+    return key
+
+
+@pytest.mark.parametrize("how", ["other tokens", "too short", "of floats", "empty", "cut"])
+def test_damaged_tokens_are_refused_and_encoded_again(how, music, tmp_path):
+    store, _ = encode(music, tmp_path / "out")
+    whole = {key: store.read(key, "tokens").tolist() for key in store.keys()}
+    key = damage(store, how)
+    with pytest.raises(UserError, match="encode again"):
+        store.read(key, "tokens")
+    store, todo = encode(music, tmp_path / "out")
+    if how != "other tokens":  # only reading them shows it
+        assert [path.name for path in todo] == ["2.wav"]
+        assert {key: store.read(key, "tokens").tolist() for key in store.keys()} == whole
+
+
+@pytest.mark.parametrize("change", [{"hop": 0}, {"streams": []}, {"codebook_size": "8"}, {"x": 1}])
+def test_a_header_that_no_codec_has_is_refused(change, music, tmp_path):
+    store, _ = encode(music, tmp_path / "out")
+    path = store.folder / "header.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match="not a token store's header.*encode again"):
+        TokenStore.open(store.folder)

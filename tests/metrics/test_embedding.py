@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import struct
 import sys
 import zipfile
 from types import SimpleNamespace
@@ -20,9 +19,10 @@ from metrics.embedding_names import make_embedding
 from metrics.logmel import LogMel
 from metrics.mel import slaney_filters
 from metrics.musicnn import FILE, Musicnn, Network
-from metrics.musicnn_convert import FLOAT32, FOLDER, MAGIC, convert, rename
+from metrics.musicnn_convert import FOLDER, convert, rename
 from metrics.pann import PANN, Cnn14, Fourier
 from metrics.vggish import VGGish
+from tests.metrics.tensorflow_table import tensorflow_index
 
 
 class Tiny(Cnn14):
@@ -159,40 +159,6 @@ def test_published_pickles_load_and_others_are_refused(tmp_path):
     torch.save(weights, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="doesn't fit.*1 unknown"):
         VGGish(tmp_path / "other.pth")
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def tensorflow_index(values: dict[str, np.ndarray]) -> tuple[bytes, bytes]:
-    """Write a checkpoint's index and data, as TensorFlow lays them out."""
-    data, block, last = b"", b"", b""
-    for name in sorted(values):
-        raw = values[name].astype("<f4").tobytes()
-        shape = b"".join(
-            b"\x12" + varint(len(size)) + size
-            for size in (b"\x08" + varint(n) for n in values[name].shape)
-        )
-        record = b"\x08" + varint(FLOAT32) + b"\x12" + varint(len(shape)) + shape
-        record += b"\x20" + varint(len(data)) + b"\x28" + varint(len(raw)) + b"\x35" + b"\0" * 4
-        key = name.encode()
-        shared = next((i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), 0)
-        block += varint(shared) + varint(len(key) - shared) + varint(len(record))
-        block += key[shared:] + record
-        data, last = data + raw, key
-    ending = struct.pack("<II", 0, 1)
-    first = block + ending
-    handle = varint(0) + varint(len(first))
-    top = varint(0) + varint(1) + varint(len(handle)) + b"z" + handle + ending
-    place = len(first) + 5
-    footer = varint(0) + varint(0) + varint(place) + varint(len(top))
-    table = first + b"\0" * 5 + top + b"\0" * 5
-    return table + footer.ljust(40, b"\0") + struct.pack("<Q", MAGIC), data
 
 
 def test_weights_come_out_of_the_package(tmp_path):

@@ -1,0 +1,42 @@
+"""Settings in YAML, read without what YAML's aliases could make of a small file."""
+
+from pathlib import Path
+
+import yaml
+
+from foundation.errors import UserError, unreadable
+
+LARGEST = 100_000  # values of a file, with those that aliases repeat; ours have a hundred
+
+
+def read_yaml(path: Path) -> dict:
+    """Read a file of settings; UserError for other files, and for those that expand without end."""
+    with unreadable(f"{path} holds no settings in YAML"):
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is not None and expanded(node) > LARGEST:
+            raise ValueError(f"its aliases expand to more than {LARGEST} values")
+        content = None if node is None else loader.construct_document(node)
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        kind = "other names than texts" if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{path} holds no settings in YAML, but {kind}")
+    return content
+
+
+def expanded(root: yaml.Node) -> int:
+    """Count the values of a document as often as they occur; ValueError if one contains itself."""
+    sizes: dict[int, int | None] = {}
+
+    def size(node: yaml.Node) -> int:
+        known = sizes.get(id(node), 0)
+        if known is None:
+            raise ValueError("a value contains itself")
+        if known:
+            return known
+        sizes[id(node)] = None  # being counted
+        parts = [node.value] if isinstance(node, yaml.SequenceNode) else []
+        parts = node.value if isinstance(node, yaml.MappingNode) else parts
+        sizes[id(node)] = total = 1 + sum(size(child) for part in parts for child in part)
+        return total
+
+    return size(root)

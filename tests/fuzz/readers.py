@@ -1,0 +1,214 @@
+"""What reads files, each with a small valid one, and what must hold of all that it accepts."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import Namespace
+
+from datamodules.metadata import Sidecar
+from datamodules.token_store import Header, TokenStore
+from foundation.weights import read_state, write_state
+from jbdiff.audio_buffer import AudioBuffer
+from metrics.embedding_set import EmbeddingSet
+from metrics.fad import compare
+from metrics.musicnn_convert import DATA, FOLDER, INDEX, convert
+from music_diffusion.checkpoints.load import load_model
+from music_diffusion.commands.options import call
+from music_diffusion.commands.training import check_resumable
+from music_diffusion.downloads.record import read_record
+from tests.metrics.tensorflow_table import tensorflow_index
+from tests.music_diffusion.toy import Scaled, Tone
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of files.
+
+    Attributes:
+        make: write a valid file to a folder, with all it needs, and return its path
+        read: read it as a command does; assert what must hold of what is accepted
+    """
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], object]
+
+
+def written(path: Path, data: bytes | str) -> Path:
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def make_checkpoint(folder: Path, zipped: bool = True) -> Path:
+    """Write what fit writes, as far as anything reads it before training."""
+    content = {
+        "epoch": 1,
+        "global_step": 4,
+        "pytorch-lightning_version": "2.6.0",
+        "state_dict": Tone().state_dict(),
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {"BestCheckpoint": {"best": 0.5}},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(4.0)}}, "param_groups": []}],
+        "lr_schedulers": [],
+        "hyper_parameters": SETTINGS,
+        "provenance": {"version": "0.2.0", "seed": 0},
+    }
+    torch.save(content, folder / "last.ckpt", _use_new_zipfile_serialization=zipped)
+    return folder / "last.ckpt"
+
+
+SETTINGS = {
+    "_class_path": "tests.music_diffusion.toy.Tone",
+    "learning_rate": 0.1,
+    "sampler": {"class_path": "tests.music_diffusion.toy.Scaled", "init_args": {"steps": 2}},
+    "bad": False,
+}
+"""What a checkpoint says of its model."""
+
+
+def resume(path: Path) -> None:
+    content = check_resumable(str(path), Namespace(class_path=SETTINGS["_class_path"]))
+    assert isinstance(content["hyper_parameters"], dict)
+
+
+def make_export(folder: Path) -> Path:
+    write_state(Tone().state_dict(), folder / "model.safetensors")
+    return written(folder / "config.json", json.dumps({"hyper_parameters": SETTINGS}))
+
+
+def make_vectors(folder: Path) -> Path:
+    vectors().save(folder / "set.safetensors")
+    return folder / "set.safetensors"
+
+
+def vectors() -> EmbeddingSet:
+    about = {"embedding": "logmel", "fingerprint": "f", "settings": "s", "measure": "FAD"}
+    values = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    return EmbeddingSet(values, ["a.wav", "b.wav"], [2, 4], about, ["a note"])
+
+
+def make_npy(folder: Path) -> Path:
+    np.save(folder / "set.npy", vectors().values.numpy())
+    return folder / "set.npy"
+
+
+def compare_with(path: Path) -> None:
+    compare(vectors(), EmbeddingSet.load(path, 3))
+
+
+def make_store(folder: Path, file: str) -> Path:
+    store = TokenStore.create(folder, Header("f", 8000, 64, 8, ("tokens",), 2))
+    store.add("key", "jazz/a.wav", {"tokens": torch.arange(40).view(2, 20) % 8}, {"folder": "jazz"})
+    return folder / file
+
+
+def read_store(path: Path) -> None:
+    """Read all tokens, as training, decoding and encoding again do."""
+    store = TokenStore.open(next(p for p in path.parents if (p / "header.json").exists()))
+    store.check(Header("f", 8000, 64, 8, ("tokens",), 2))
+    whole, track = store.has("key"), store.track("key")
+    tokens = store.read("key", "tokens", 0, track.length)
+    assert whole and tokens.shape == (2, track.length) and track.length > 0
+    assert 0 <= tokens.min() and tokens.max() < store.header.codebook_size
+
+
+def make_song_state(folder: Path) -> Path:
+    buffer = AudioBuffer(folder / "level_2.f32", (2, 1, 100), overlap=10)
+    for start in (0, 30):
+        buffer.append(torch.rand(2, 1, 40), start)
+    return buffer.state
+
+
+def read_song_state(path: Path) -> None:
+    buffer = AudioBuffer(path.with_suffix(".f32"), (2, 1, 100), overlap=10)
+    assert 0 <= buffer.end <= 100 and buffer.read(0, 100).shape == (2, 1, 100)
+    assert path.with_suffix(".f32").stat().st_size == 70 * 8
+
+
+PARTS = {
+    "conv2d": (8, ("kernel", "bias")),
+    "dense": (2, ("kernel", "bias")),
+    "batch_normalization": (11, ("gamma", "beta", "moving_mean", "moving_variance")),
+}
+VARIABLES = {
+    f"{kind}_{number}/{part}" if number else f"{kind}/{part}": np.full(2, 0.5)
+    for kind, (count, parts) in PARTS.items()
+    for number in range(count)
+    for part in parts
+}
+"""What the package musicnn holds, but for the sizes."""
+
+
+def make_index(folder: Path) -> Path:
+    return written(folder / "index", tensorflow_index(VARIABLES)[0])
+
+
+def read_index(path: Path) -> None:
+    wheel = path.with_name("musicnn.whl")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{FOLDER}/{INDEX}", path.read_bytes())
+        archive.writestr(f"{FOLDER}/{DATA}", tensorflow_index(VARIABLES)[1])
+    convert(wheel, path.with_name("out.safetensors"))
+
+
+def make_song_settings(folder: Path) -> Path:
+    settings = {"levels": "2", "level_2": {"sampler": "dpm", "steps": 3}, "seconds": 1.5}
+    return written(folder / "settings.json", json.dumps(settings))
+
+
+def options(
+    steps: int = 1,
+    rate: float = 0.5,
+    names: list[str] | None = None,
+    sampler: Scaled | None = None,
+    model: dict | None = None,
+    level_2: dict | None = None,
+    levels: str | None = None,
+    seconds: float | None = None,
+) -> None:
+    """What the configs that are tried set."""
+
+
+def read_config(path: Path) -> None:
+    call("toy", options, ["--config", str(path)])
+
+
+CONFIG = """
+steps: 3
+rate: 1.0e-3
+names: [a, b]
+sampler: &s {class_path: tests.music_diffusion.toy.Scaled, init_args: {steps: 3, size: 0.5}}
+model: {class_path: sedd.module.SEDD, init_args: {demo_steps: 5, length: 16}}
+"""
+RECORD = {"vqvae.pth.tar": {"sha256": "ab" * 32, "size": 5, "mtime": 1700000000000000000}}
+SIDECAR = 'track,genre,year\njazz/a.wav,jazz,1959\nb.wav,"rock, loud",1971\n'
+LINES = '{"track": "a.wav", "genre": "jazz", "live": true}\n{"track": "b.wav", "year": 1971}\n'
+
+READERS = {
+    "checkpoint": Reader(make_checkpoint, lambda path: load_model(path, "cpu")),
+    "checkpoint_resumed": Reader(make_checkpoint, resume),
+    "checkpoint_unzipped": Reader(lambda f: make_checkpoint(f, False), read_state),
+    "export_settings": Reader(make_export, lambda path: load_model(path.parent, "cpu")),
+    "export_weights": Reader(
+        lambda f: make_export(f).with_name("model.safetensors"),
+        lambda p: load_model(p.parent, "cpu"),
+    ),
+    "vectors_npy": Reader(make_npy, compare_with),
+    "vectors_safetensors": Reader(make_vectors, compare_with),
+    "store_header": Reader(lambda f: make_store(f, "header.json"), read_store),
+    "store_track": Reader(lambda f: make_store(f, "tracks/key/track.json"), read_store),
+    "store_tokens": Reader(lambda f: make_store(f, "tracks/key/tokens.npy"), read_store),
+    "song_state": Reader(make_song_state, read_song_state),
+    "song_settings": Reader(make_song_settings, read_config),
+    "config": Reader(lambda f: written(f / "config.yaml", CONFIG), read_config),
+    "tensorflow_index": Reader(make_index, read_index),
+    "checksums": Reader(
+        lambda f: written(f / "checksums.json", json.dumps(RECORD)), lambda p: read_record(p.parent)
+    ),
+    "sidecar_csv": Reader(lambda f: written(f / "sidecar.csv", SIDECAR), Sidecar.read),
+    "sidecar_jsonl": Reader(lambda f: written(f / "sidecar.jsonl", LINES), Sidecar.read),
+}
