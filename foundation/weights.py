@@ -32,7 +32,7 @@ ALLOWED = [
     (dict, "jukebox.hparams.Hyperparams"),
 ]
 WEIGHTS = "model.safetensors"  # in an exported folder
-SMALL = 2**20  # numbers that a tensor may repeat, as expanded constants do
+REPEATED = 2**30  # numbers that a file may repeat, as expanded constants do
 SCALE = ":scale"  # ends the name of what an 8 bit weight's rows are multiplied by
 ADVICE = (
     "a file is read only if it holds weights and plain values; where you trust it, load it with "
@@ -117,11 +117,13 @@ def check_state(state: object, path: str | Path) -> None:
     named = all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors)
     if not tensors or not named:
         raise UserError(f"{path} holds no state_dict: {ADVICE}")
+    repeated = 0
     for name, value in tensors:
         if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
             raise UserError(f"{path} is refused: its {name} is no plain tensor")
         held = value.untyped_storage().nbytes() // value.element_size()
-        if value.numel() > max(held, SMALL):
+        repeated += max(0, value.numel() - held)
+        if repeated > REPEATED:
             raise UserError(f"{path} is refused: its {name} is {value.numel()} numbers of {held}")
 
 

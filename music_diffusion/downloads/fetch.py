@@ -7,39 +7,23 @@ folder is a finished one. Run it again after an interruption to resume.
 import argparse
 import errno
 import hashlib
-import http.client
-import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-try:
-    from tqdm import tqdm
-except ModuleNotFoundError:
-    sys.exit("error: tqdm isn't in this Python: pip install -r requirements.txt")
+from filelock import FileLock, Timeout
 
+from foundation.errors import UserError
 from foundation.files import replacing
 from music_diffusion.downloads.catalogue import TABLE, Entry
+from music_diffusion.downloads.record import is_as_recorded, keep_record, read_record
+from music_diffusion.downloads.transfer import BLOCK, Fault, discard, fetch, open_part, own_file
 
-BLOCK = 2**20
-RECORD = "checksums.json"  # in the folder: what each file's content was when it was placed
-TRIES = 3  # at an address whose connection breaks after some data
-TIMEOUT = 30.0  # seconds without an answer
 WHEEL = "musicnn-0.1.0-py3-none-any.whl"
-
-
-class Fault(Exception):
-    """Why an address did not give the file; the next one is tried."""
-
-
-class Broken(Fault):
-    """The connection ended early; the same address may go on."""
 
 
 def main(args: list[str] | None = None) -> int:
@@ -56,7 +40,11 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: no checkpoint is called {unknown[0]}: {', '.join(TABLE)}", file=sys.stderr)
         return 2
     if not names:
-        show(options.out)
+        try:
+            show(options.out)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         return 0
     failed = False
     for name in names:
@@ -92,30 +80,46 @@ def status(entry: Entry, folder: Path) -> str:
         begun = part_of(path).is_file()
         size = part_of(path).stat().st_size / 1e6 if begun else 0
         return f"not here{f', {size:.1f} MB begun' if begun else ''}{known}: {path}"
-    seen = record(folder).get(entry.file, {})
-    if seen.get("size") != path.stat().st_size or seen.get("mtime") != path.stat().st_mtime_ns:
+    if not is_as_recorded(path):
         return f"here, not verified{known}: {path}"
-    verified = seen["sha256"] == entry.sha256
+    verified = read_record(folder)[entry.file]["sha256"] == entry.sha256
     return f"here, {'verified' if verified else f'as recorded{known}'}: {path}"
 
 
 def get(entry: Entry, folder: Path, mirror: str | None, source: Path | None) -> str:
-    """Place a checkpoint in the folder, verified; say what was done."""
+    """Place a checkpoint in the folder, verified; say what was done.
+
+    Where another process is fetching the same file, its end is awaited.
+    """
     path = folder / entry.file
-    if path.is_file():
-        checked = verify(entry, path)
-        seen = record(folder).get(entry.file)
-        if seen and seen["sha256"] != checked:
-            raise Fault(f"{path} has changed since it was placed: delete it and run again")
-        keep_record(folder, entry.file, checked, path)
-        return f"already here, {judged(entry, checked)}"
     folder.mkdir(parents=True, exist_ok=True)
-    if entry.file == TABLE["musicnn"].file:
-        return place(entry, path, lambda part: convert_musicnn(part, source))
-    if source:
-        return place(entry, path, lambda part: copy(source / entry.file, part))
-    urls = entry.urls if mirror is None else (f"{mirror.rstrip('/')}/{entry.file}", *entry.urls)
-    faults = []
+    with locked(path):
+        if path.is_file():
+            return check_again(entry, path)
+        if entry.file == TABLE["musicnn"].file:
+            return place(entry, path, lambda part: convert_musicnn(part, source))
+        if source:
+            return place(entry, path, lambda part: copy(source / entry.file, part))
+        return place_from(addresses(entry, mirror), entry, path)
+
+
+def check_again(entry: Entry, path: Path) -> str:
+    """Verify a file that is there, against its record if no hash is published."""
+    checked = verify(entry, path)
+    seen = read_record(path.parent).get(entry.file)
+    if seen and seen["sha256"] != checked:
+        raise Fault(f"{path} has changed since it was placed: delete it and run again")
+    note(path, checked)
+    return f"already here, {judged(entry, checked)}"
+
+
+def addresses(entry: Entry, mirror: str | None) -> tuple[str, ...]:
+    return entry.urls if mirror is None else (f"{mirror.rstrip('/')}/{entry.file}", *entry.urls)
+
+
+def place_from(urls: tuple[str, ...], entry: Entry, path: Path) -> str:
+    """Place a file from the first address that has it; Fault if none has."""
+    faults = ["it has none"]
     for url in urls:
         try:
             return place(entry, path, lambda part, url=url: fetch(url, entry, part))
@@ -125,6 +129,27 @@ def get(entry: Entry, folder: Path, mirror: str | None, source: Path | None) -> 
     raise Fault(f"no address gave the file ({faults[-1]}); offline, use --from DIR")
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from the same file meanwhile; they wait, and say so."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{path.name}: waiting for another process that fetches it", file=sys.stderr)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        yield  # a file system without locks
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
@@ -132,21 +157,24 @@ def part_of(path: Path) -> Path:
 def place(entry: Entry, path: Path, write: Callable[[Path], None]) -> str:
     """Let `write` fill the part file, verify it, and give it its name."""
     part = part_of(path)
+    own_file(part)
     write(part)
     try:
         checked = verify(entry, part)
     except Fault:
         discard(part)
         raise
-    os.replace(part, path)
+    with replacing(path) as temporary:
+        part.rename(temporary)
     discard(part)
-    keep_record(path.parent, entry.file, checked, path)
+    note(path, checked)
     return f"{path.stat().st_size / 1e6:.1f} MB in {path}, {judged(entry, checked)}"
 
 
-def discard(part: Path) -> None:
-    for path in (part, origin_of(part)):
-        path.unlink(missing_ok=True)
+def note(path: Path, checked: str) -> None:
+    """Record what a file's content is; the folder's files are recorded one at a time."""
+    with locked(path.with_name("checksums")):
+        keep_record(path, checked)
 
 
 def verify(entry: Entry, path: Path) -> str:
@@ -186,23 +214,11 @@ def looks_like_weights(start: bytes) -> bool:
     return start.startswith((b"PK\x03\x04", b"\x80")) or start[8:9] == b"{"
 
 
-def record(folder: Path) -> dict[str, dict]:
-    path = folder / RECORD
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def keep_record(folder: Path, file: str, checked: str, path: Path) -> None:
-    seen = path.stat()
-    mine = {"sha256": checked, "size": seen.st_size, "mtime": seen.st_mtime_ns}
-    text = json.dumps(record(folder) | {file: mine}, indent=1)
-    with replacing(folder / RECORD) as temporary:
-        temporary.write_text(text)
-
-
 def copy(source: Path, part: Path) -> None:
     if not source.is_file():
         raise Fault(f"no file at {source}")
-    shutil.copyfile(source, part)
+    with source.open("rb") as file, open_part(part, "wb") as made:
+        shutil.copyfileobj(file, made, BLOCK)
 
 
 def convert_musicnn(part: Path, source: Path | None) -> None:
@@ -217,88 +233,3 @@ def convert_musicnn(part: Path, source: Path | None) -> None:
         if not wheel.is_file():
             raise Fault(f"no file at {wheel}")
         convert(wheel, part)
-
-
-# Over the network
-
-
-def origin_of(part: Path) -> Path:
-    """The file that says where a part came from, and which version of it."""
-    return part.with_name(f"{part.name}.origin")
-
-
-def fetch(url: str, entry: Entry, part: Path) -> None:
-    """Fill the part file from an address, going on where it stopped; Fault if that can't be."""
-    for attempt in range(TRIES):
-        before = part.stat().st_size if part.is_file() else 0
-        try:
-            return fetch_once(url, entry, part)
-        except Broken as fault:
-            grown = part.is_file() and part.stat().st_size > before
-            if attempt == TRIES - 1 or not grown:
-                raise Fault(f"{fault}; run again to resume") from fault
-        except ValueError as error:
-            raise Fault(f"{error}: give https://…, or a folder by --from") from error
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise
-            why = getattr(error, "reason", None) or error
-            raise Fault(f"no answer: {str(why) or type(why).__name__}") from error
-
-
-def fetch_once(url: str, entry: Entry, part: Path) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "download_ckpts"})
-    have = resume_point(url, entry, part)
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-        if version := origin_of(part).read_text().split("\n")[1]:
-            request.add_header("If-Range", version)
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # the part is as long as the file, or longer
-            return
-        raise Fault(f"the server answers {error.code} {error.reason}") from error
-    with answer:
-        if answer.headers.get_content_type() == "text/html":
-            raise Fault("the server sent a web page, not the file")
-        if answer.status != 206:  # without ranges, or another version: from the start
-            have = 0
-        length = answer.headers.get("Content-Length")
-        total = int(length) + have if length else entry.size
-        if total is None and entry.sha256 is None and not answer.chunked:
-            raise Fault("the server doesn't say how long the file is: an early end would not show")
-        if total and (free := shutil.disk_usage(part.parent).free) < total - have:
-            text = f"{(total - have) / 1e6:.0f} MB wanted, {free / 1e6:.0f} MB free"
-            raise OSError(errno.ENOSPC, text)
-        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-        origin_of(part).write_text(f"{url}\n{version}")
-        receive(answer, part, have, total)
-
-
-def resume_point(url: str, entry: Entry, part: Path) -> int:
-    """How much of the part can stay: none of an unknown version of a file without a hash."""
-    if not (part.is_file() and origin_of(part).is_file()):
-        return 0
-    came_from, version = origin_of(part).read_text().split("\n")
-    sure = entry.sha256 or (came_from == url and version and not version.startswith("W/"))
-    return part.stat().st_size if sure else 0
-
-
-def receive(answer: http.client.HTTPResponse, part: Path, have: int, total: int | None) -> None:
-    """Write what comes after the first `have` bytes; Broken if it ends early."""
-    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, disable=None)
-    with part.open("r+b" if have else "wb") as file, bar:
-        file.seek(have)
-        while True:
-            try:
-                block = answer.read(BLOCK)
-            except (http.client.HTTPException, OSError) as error:
-                raise Broken(f"the connection broke after {have} bytes ({error!r})") from error
-            if not block:
-                break
-            file.write(block)
-            have += len(block)
-            bar.update(len(block))
-    if total is not None and have < total:
-        raise Broken(f"it ended after {have} of {total} bytes")

@@ -1,14 +1,17 @@
 """The downloader against a local server with every fault; no faulty file ever looks finished."""
 
+import contextlib
 import errno
 import hashlib
 import http.server
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from music_diffusion.downloads import fetch as download_ckpts
+from music_diffusion.downloads import transfer
 from music_diffusion.downloads.fetch import Entry, main, part_of
 
 DATA = b"PK\x03\x04" + bytes(range(256)) * 12000  # 3 MB, and it begins as checkpoints do
@@ -37,6 +40,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(DATA[:-1] + b"x")
         elif fault == "unknown":
             self.answer(DATA, length=None)
+        elif fault == "slow":
+            self.answer(b"")
+            self.dribble(DATA)
+        elif fault == "slow_head":
+            self.dribble(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n")
+        elif fault == "endless":
+            self.answer(DATA[:1000], length=None)
+            self.dribble(DATA, 2**16, 0)
+        elif fault == "gzip":
+            self.answer(DATA, encoding="gzip")
+        elif wanted and fault in PARTS:
+            start = int(wanted[6:-1])
+            first, version, total = PARTS[fault](start)
+            body = DATA[first:] if first is not None else DATA[start:]
+            span = None if first is None else f"bytes {first}-{first + len(body) - 1}/{total}"
+            self.answer(body, 206, span=span, version=version)
         elif fault == "truncated":  # the same early end each time
             self.answer(DATA, send=1_500_000)
         else:
@@ -53,14 +72,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
         kind: str = "application/octet-stream",
         length: int | None = 0,
         send: int | None = None,
+        span: str | None = "right",
+        version: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("ETag", self.server.version)
+        self.send_header("ETag", version or self.server.version)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
+        if status == 206 and span:
+            first = len(DATA) - len(body)
+            right = f"bytes {first}-{len(DATA) - 1}/{len(DATA)}"
+            self.send_header("Content-Range", right if span == "right" else span)
         if length is not None:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) or len(DATA)))
         self.end_headers()
         self.wfile.write(body[:send])
+
+    def dribble(self, body: bytes, size: int = 1, wait: float = 0.05) -> None:
+        """Send a little at a time, until the other side hangs up."""
+        with contextlib.suppress(OSError):
+            for start in range(0, len(body) * 1000, size):
+                self.wfile.write(body[start % len(body) :][:size])
+                time.sleep(wait)
+
+
+# what a wrong answer to a request for the rest is: its first byte, its version, the whole size
+PARTS = {
+    "offset": lambda start: (start - 100, None, len(DATA)),
+    "later": lambda start: (start + 100, None, len(DATA)),
+    "version": lambda start: (start, '"2"', len(DATA)),
+    "longer": lambda start: (start, None, len(DATA) + 5),
+    "nowhere": lambda start: (None, None, 0),
+}
 
 
 @pytest.fixture
@@ -93,7 +138,8 @@ def test_a_file_is_fetched_and_verified(offer, way, capsys):
     status, path = offer(way)
     assert status == 0 and path.read_bytes() == DATA
     assert "verified" in capsys.readouterr().out
-    assert sorted(p.name for p in path.parent.iterdir()) == ["checksums.json", "file.ckpt"]
+    left = sorted(p.name for p in path.parent.iterdir() if p.suffix != ".lock")
+    assert left == ["checksums.json", "file.ckpt"]
     main(["--out", str(path.parent)])
     assert f"here, verified: {path}" in capsys.readouterr().out
 
@@ -122,19 +168,19 @@ def test_a_fault_leaves_nothing_that_looks_finished(offer, fault, message, known
 
 
 def test_an_interrupted_download_is_resumed(offer, server, monkeypatch, capsys):
-    receive = download_ckpts.receive
+    receive = transfer.receive
 
     def stopped(answer, part, have, total):
         part.write_bytes(answer.read(1_000_000))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download_ckpts, "receive", stopped)
+    monkeypatch.setattr(transfer, "receive", stopped)
     status, path = offer("good")
     assert status == 130 and not path.exists() and part_of(path).stat().st_size == 1_000_000
     assert "run again to resume" in capsys.readouterr().err
     main(["--out", str(path.parent)])
     assert "not here, 1.0 MB begun" in capsys.readouterr().out
-    monkeypatch.setattr(download_ckpts, "receive", receive)
+    monkeypatch.setattr(transfer, "receive", receive)
     assert offer("good")[0] == 0 and path.read_bytes() == DATA
     assert server.seen[-1][1] == "bytes=1000000-"
 
@@ -145,7 +191,7 @@ def test_another_version_is_fetched_from_the_start(offer, server, tmp_path, know
     part.write_bytes(b"x" * 1000)
     port = server.server_address[1]
     origin = f'http://127.0.0.1:{port}/good/file\n"0"'
-    download_ckpts.origin_of(part).write_text(origin)
+    transfer.origin_of(part).write_text(origin)
     status, path = offer("good", sha256=SHA if known else None)
     assert status == 0 and path.read_bytes() == DATA
 
@@ -156,7 +202,7 @@ def test_a_full_disk_stops_and_can_go_on(offer, monkeypatch, capsys):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(download_ckpts, "receive", full)
+        patch.setattr(transfer, "receive", full)
         status, path = offer("good", "good")
     assert status == 1 and not path.exists()
     assert "the disk is full; make room and run again" in capsys.readouterr().err
@@ -165,7 +211,7 @@ def test_a_full_disk_stops_and_can_go_on(offer, monkeypatch, capsys):
 
 def test_too_little_room_is_seen_before(offer, monkeypatch, capsys):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(download_ckpts.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
     status, path = offer("good")
     assert status == 1 and not path.exists() and not part_of(path).exists()
     assert "the disk is full" in capsys.readouterr().err
@@ -239,3 +285,92 @@ def test_the_table_is_whole(capsys, tmp_path):
     assert all(len(e.sha256 or "0" * 64) == 64 for e in download_ckpts.TABLE.values())
     assert main(["other"]) == 2
     assert not list(Path(tmp_path).iterdir())
+
+
+@pytest.mark.parametrize("fault", ["slow", "slow_head"])
+def test_what_comes_too_slowly_ends(offer, fault, monkeypatch, capsys):
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.4)
+    status, path = offer(fault, "good")
+    assert status == 0 and path.read_bytes() == DATA
+    said = capsys.readouterr().err
+    assert ("it is too slow" if fault == "slow" else "no answer") in said
+
+
+@pytest.mark.parametrize("known", ["size", "hash"])
+def test_a_body_without_end_is_cut_at_the_size(offer, known, monkeypatch, capsys):
+    monkeypatch.setattr(transfer, "LARGEST", 2 * len(DATA))
+    size = len(DATA) if known == "size" else None
+    status, path = offer("endless", size=size)
+    assert status == 1 and not path.exists()
+    assert f"sends more than the {size or 2 * len(DATA)} bytes" in capsys.readouterr().err
+    assert part_of(path).stat().st_size == 0
+
+
+@pytest.mark.parametrize("fault", PARTS)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_part_of_something_else_is_not_joined(offer, server, tmp_path, fault, known, capsys):
+    part = part_of(tmp_path / "file.ckpt")
+    part.write_bytes(DATA[:1000])
+    url = f"http://127.0.0.1:{server.server_address[1]}/{fault}/file"
+    transfer.Origin(url, '"1"').write(part)
+    status, path = offer(fault, sha256=SHA if known else None)
+    assert status == 0 and path.read_bytes() == DATA
+    assert [wanted for _, wanted in server.seen] == ["bytes=1000-", None]
+
+
+@pytest.mark.parametrize("origin", ["", "only a line", "a\nb\nc", "\xff"])
+def test_a_damaged_note_of_the_origin_starts_again(offer, tmp_path, origin):
+    part = part_of(tmp_path / "file.ckpt")
+    part.write_bytes(b"x" * 1000)
+    transfer.origin_of(part).write_text(origin)
+    status, path = offer("good", sha256=None)
+    assert status == 0 and path.read_bytes() == DATA
+
+
+def test_an_encoded_file_and_another_size_are_refused_at_once(offer, tmp_path, capsys):
+    assert offer("gzip")[0] == 1 and offer("good", size=5)[0] == 1
+    said = capsys.readouterr().err
+    assert "encoded as gzip" in said and "has 3072004 bytes, should have 5" in said
+    assert not part_of(tmp_path / "file.ckpt").exists()
+
+
+@pytest.mark.parametrize("disk", [True, False])
+@pytest.mark.parametrize("suffix", ["", ".origin"])
+def test_a_link_in_the_parts_place_overwrites_nothing(offer, tmp_path, disk, suffix):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "file.ckpt").write_bytes(DATA)
+    (tmp_path / "precious").write_text("precious")
+    part = part_of(tmp_path / "file.ckpt")
+    part.with_name(part.name + suffix).symlink_to(tmp_path / "precious")
+    status, path = offer("good", options=["--from", str(tmp_path / "disk")] if disk else [])
+    assert status == 0 and path.read_bytes() == DATA and not path.is_symlink()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_two_at_once_fetch_it_once(offer, server, tmp_path, monkeypatch, capsys):
+    receive, started = transfer.receive, threading.Event()
+
+    def slowly(*args):
+        started.set()
+        time.sleep(0.3)
+        return receive(*args)
+
+    monkeypatch.setattr(transfer, "receive", slowly)
+    statuses = []
+    first = threading.Thread(target=lambda: statuses.append(offer("good")[0]))
+    first.start()
+    started.wait()
+    statuses.append(offer("good")[0])
+    first.join()
+    assert statuses == [0, 0] and (tmp_path / "file.ckpt").read_bytes() == DATA
+    said = capsys.readouterr()
+    assert len(server.seen) == 1 and "already here, verified" in said.out
+    assert "waiting for another process that fetches it" in said.err
+
+
+@pytest.mark.parametrize("record", ["{", "[]", '{"file.ckpt": {"sha256": 5}}', '{"file.ckpt": 1}'])
+def test_a_damaged_record_is_told_in_a_line(offer, tmp_path, record, capsys):
+    offer("good")
+    (tmp_path / "checksums.json").write_text(record)
+    assert offer("good")[0] == 1 and main(["--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("checksums.json is damaged") == 2
