@@ -4,11 +4,12 @@ import io
 import math
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
 
+Order = Literal["C", "F"]
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -60,7 +61,7 @@ def read_array(file: BinaryIO, size: int) -> np.ndarray:
     return data.reshape(shape, order=order).copy()
 
 
-def read_header(file: BinaryIO, size: int) -> tuple[tuple[int, ...], str, np.dtype]:
+def read_header(file: BinaryIO, size: int) -> tuple[tuple[int, ...], Order, np.dtype]:
     """Read shape, order ("C" or "F") and type of an array of numbers that fills `size` bytes."""
     version = npy.read_magic(file)
     if version not in HEADERS:

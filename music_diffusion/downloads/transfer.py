@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from tqdm import tqdm
 
@@ -84,7 +84,7 @@ def own_file(part: Path) -> None:
         part.unlink()
 
 
-def open_part(part: Path, mode: str) -> BinaryIO:
+def open_part(part: Path, mode: str) -> IO[bytes]:
     """Open a part file, never what a link in its place points at."""
     only_files = getattr(os, "O_NOFOLLOW", 0)
     return open(part, mode, opener=lambda path, flags: os.open(path, flags | only_files, 0o666))
