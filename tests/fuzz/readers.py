@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jsonargparse import Namespace
 
+from audio.survey import Survey
 from datamodules.metadata import Sidecar
 from datamodules.token_store import Header, TokenStore
 from foundation.weights import read_state, write_state
@@ -143,6 +144,11 @@ VARIABLES = {
 """What the package musicnn holds, but for the sizes."""
 
 
+def make_survey(folder: Path) -> Path:
+    Survey(8000, 2, 99, 0.5, ("FL", "FR"), np.array([[0, 1, 2]])).save(folder / "survey.npz")
+    return folder / "survey.npz"
+
+
 def make_index(folder: Path) -> Path:
     return written(folder / "index", tensorflow_index(VARIABLES)[0])
 
@@ -205,6 +211,7 @@ READERS = {
     "song_state": Reader(make_song_state, read_song_state),
     "song_settings": Reader(make_song_settings, read_config),
     "config": Reader(lambda f: written(f / "config.yaml", CONFIG), read_config),
+    "survey": Reader(make_survey, Survey.load),
     "tensorflow_index": Reader(make_index, read_index),
     "checksums": Reader(
         lambda f: written(f / "checksums.json", json.dumps(RECORD)), lambda p: read_record(p.parent)
