@@ -20,6 +20,7 @@ from torch import Tensor
 
 from callbacks.termination import AgreedInterrupt
 from callbacks.trial import is_trial
+from callbacks.validation import warn_without_validation
 from foundation.checks import check_at_least
 from foundation.errors import DivergedError, UserError
 from foundation.files import replacing
@@ -95,6 +96,8 @@ class BestCheckpoint(RunCheckpoint):
         mode: min or max
     """
 
+    makes = "best.ckpt"
+
     def __init__(self, monitor: str = "val/loss", mode: str = "min"):
         if mode not in ("min", "max"):
             raise UserError(f"mode must be min or max, got {mode!r}")
@@ -107,6 +110,9 @@ class BestCheckpoint(RunCheckpoint):
     def load_state_dict(self, state_dict: dict) -> None:
         score = state_dict.get("best_model_score")  # of a checkpoint of earlier versions
         self.best = state_dict["best"] if score is None else self.sign * float(score)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        warn_without_validation(trainer, self)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.active(trainer):

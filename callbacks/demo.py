@@ -16,10 +16,14 @@ from torch import Tensor
 from audio import files as audio_files
 from audio.spectrogram import write_spectrogram
 from callbacks.trial import is_trial
+from callbacks.validation import warn_without_validation
 from foundation.audio_module import AudioModel, Batch
+from foundation.checks import check_at_least
 from foundation.errors import UserError
+from foundation.files import remove
 
 log = logging.getLogger(__name__)
+KEEP = 10  # demos of as many steps; with spectrograms and originals each is some MB
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Demo(Callback):
         num_demos: how many of each kind
         seconds: the longest a demo lasts; the model may make less
         seed: of the noise they start from
+        keep: how many of the newest demos of a run stay in its folder; -1 keeps all
     """
+
+    makes = "demos"
 
     def __init__(
         self,
@@ -54,7 +61,9 @@ class Demo(Callback):
         num_demos: int = 4,
         seconds: float = 10.0,
         seed: int = 0,
+        keep: int = KEEP,
     ):
+        check_at_least(-1, keep=keep)
         if num_demos < 1 or seconds <= 0 or (every_n_steps is not None and every_n_steps < 1):
             raise UserError(
                 "num_demos, seconds and every_n_steps must be positive, "
@@ -63,7 +72,7 @@ class Demo(Callback):
         self.every_n_steps = every_n_steps
         self.num_demos = num_demos
         self.seconds = seconds
-        self.seed = seed
+        self.seed, self.keep = seed, keep
         self._last_step = 0
 
     def state_dict(self) -> dict[str, int]:
@@ -71,6 +80,9 @@ class Demo(Callback):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._last_step = state_dict["last_step"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: AudioModel) -> None:
+        warn_without_validation(trainer, self)
 
     def on_validation_batch_end(
         self,
@@ -140,6 +152,18 @@ class Demo(Callback):
             clips = write_clips(folder, name, audio, pl_module.sample_rate)
             for logger in trainer.loggers if clips else []:
                 log_clips(logger, name, clips, pl_module.sample_rate, trainer.global_step)
+        prune(folder.parent, self.keep)
+
+
+def prune(demos: Path, keep: int) -> None:
+    """Delete the oldest of a run's demos, so that `keep` are left; -1 keeps all.
+
+    The oldest are those that were made first: a run resumed from an earlier step makes smaller
+    steps anew.
+    """
+    steps = sorted(demos.glob("step_*"), key=lambda step: (step.stat().st_mtime, step.name))
+    for old in steps[: len(steps) - keep] if keep >= 0 else []:
+        remove(old)
 
 
 def run_folder(trainer: Trainer) -> Path:

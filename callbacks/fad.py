@@ -12,12 +12,13 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
 from audio import files as audio_files
-from callbacks.demo import log_clips, run_folder, write_clips
+from callbacks.demo import KEEP, log_clips, prune, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
 from callbacks.reference_clips import decoded, spread_segments, validation_files
 from callbacks.trial import is_trial
+from callbacks.validation import warn_without_validation
 from foundation.audio_module import AudioModel, Batch
-from foundation.checks import check_not_empty
+from foundation.checks import check_at_least, check_not_empty
 from foundation.errors import UserError
 from metrics.clip_scorer import ClipScorer
 from metrics.embed_files import embed_files
@@ -68,7 +69,10 @@ class FAD(Callback):
         num_demos: how many of the first clips to write and log as Demo does, which then isn't
             needed
         seed: of the noise they start from
+        keep_demos: how many of the newest demos of a run stay in its folder; -1 keeps all
     """
+
+    makes = "FAD scores"
 
     def __init__(
         self,
@@ -79,7 +83,9 @@ class FAD(Callback):
         seconds: float = 5.0,
         num_demos: int = 0,
         seed: int = 0,
+        keep_demos: int = KEEP,
     ):
+        check_at_least(-1, keep_demos=keep_demos)
         if num_clips < 2 or seconds <= 0 or num_demos < 0 or (every_n_steps or 1) < 1:
             raise UserError(
                 "num_clips must be at least 2, seconds and every_n_steps positive, and num_demos "
@@ -89,7 +95,7 @@ class FAD(Callback):
         self.reference, self.embedding = reference, embedding
         self.every_n_steps = every_n_steps
         self.num_clips, self.seconds, self.num_demos = num_clips, seconds, num_demos
-        self.seed = seed
+        self.seed, self.keep_demos = seed, keep_demos
         self.history: list[dict[str, float]] = []
         self._last_step = 0
         self._scorer: ClipScorer | None = None
@@ -114,6 +120,9 @@ class FAD(Callback):
         if self._scorer is None:
             with isolate_rng():
                 self._scorer = ClipScorer(make_or_replace(self.embedding))
+
+    def on_train_start(self, trainer: Trainer, pl_module: AudioModel) -> None:
+        warn_without_validation(trainer, self)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: AudioModel) -> None:
         wait = self.every_n_steps
@@ -253,6 +262,7 @@ class FAD(Callback):
             clips = write_clips(place, GENERATED, torch.stack(demos), pl_module.sample_rate)
             for logger in trainer.loggers if clips else []:
                 log_clips(logger, GENERATED, clips, pl_module.sample_rate, step)
+            prune(place.parent, self.keep_demos)
 
 
 def make_or_replace(choice: EmbeddingChoice) -> Embedding:

@@ -53,7 +53,7 @@ def main(args: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"{name}: stopped; run again to resume", file=sys.stderr)
             return 130
-        except (Fault, ValueError, OSError, subprocess.CalledProcessError) as error:
+        except (Fault, ValueError, OSError) as error:
             failed = True
             print(f"{name}: not fetched: {reason(error)}", file=sys.stderr)
     return int(failed)
@@ -227,9 +227,20 @@ def convert_musicnn(part: Path, source: Path | None) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         if source is None:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            subprocess.run([*command, "musicnn==0.1.0", "--dest", folder], check=True)
+            get_package("musicnn==0.1.0", folder)
         wheel = (source or Path(folder)) / WHEEL
         if not wheel.is_file():
             raise Fault(f"no file at {wheel}")
         convert(wheel, part)
+
+
+def get_package(name: str, folder: str) -> None:
+    """Put a package's wheel into a folder; Fault where pip doesn't get it."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    done = subprocess.run([*command, name, "--dest", folder], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise Fault(
+            f"pip doesn't get the package {name} ({reason}): try again with a network, or give "
+            f"the folder of {WHEEL} by --from"
+        )

@@ -1,7 +1,9 @@
 import logging
 import math
+import os
 import random
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from audio.spectrogram import decibels, octaves, write_spectrogram
-from callbacks.demo import Demo
+from callbacks.demo import Demo, prune
 from tests.callbacks.toy import Toy, fit
 
 SHORT = {"num_demos": 2, "seconds": 0.1}
@@ -35,6 +37,22 @@ def test_without_a_logger_files_are_written(tmp_path):
 def test_every_n_steps_thins_the_demos(tmp_path):
     fit(tmp_path, [Demo(every_n_steps=6, **SHORT)], 17)
     assert files(tmp_path / "demos") == ["step_00000008", "step_00000016"]
+
+
+@pytest.mark.parametrize(("keep", "steps"), [(2, [12, 16]), (0, []), (-1, [4, 8, 12, 16])])
+def test_the_newest_demos_are_kept(tmp_path, keep, steps):
+    fit(tmp_path, [Demo(keep=keep, **SHORT)], 16)
+    assert files(tmp_path / "demos") == [f"step_{step:08d}" for step in steps]
+
+
+def test_demos_made_anew_after_an_earlier_checkpoint_are_newer_than_those_of_later_steps(tmp_path):
+    for step, seconds in ((8, 30), (4, 20), (6, 10)):  # made so long ago
+        folder = tmp_path / f"step_{step}"
+        folder.mkdir()
+        os.utime(folder, (time.time() - seconds,) * 2)
+    (tmp_path / "validate_best").mkdir()
+    prune(tmp_path, 2)
+    assert files(tmp_path) == ["step_4", "step_6", "validate_best"]
 
 
 def test_wandb_gets_audio_and_pictures(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import http.server
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -275,6 +276,15 @@ def test_a_present_but_wrong_file_is_said_so(offer, tmp_path, capsys):
     (tmp_path / "file.ckpt").write_bytes(b"other")
     assert offer("good")[0] == 1
     assert "has SHA-256" in capsys.readouterr().err
+
+
+def test_a_package_that_pip_does_not_get_is_told_in_a_line(monkeypatch, tmp_path, capsys):
+    said = "WARNING: Retrying\nERROR: No matching distribution found for musicnn==0.1.0\n"
+    failed = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    assert main(["musicnn", "--out", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "No matching distribution" in line and "a network" in line and "--from" in line
 
 
 def test_the_table_is_whole(capsys, tmp_path):
