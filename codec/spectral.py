@@ -57,6 +57,7 @@ class SpectralCodec(Codec):
 
     channels = 1
     stream_names = ("tokens", LATENTS)
+    piece = 2**22  # many times its reach, which is computed twice
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from jbdiff.noise_paths import base_noise, noise_path
 from tests.goldens import jbdiff
 from tests.goldens.format import Case, Golden
 
+UNIT = 2.0**-24  # of samples that hold their own indices, all below full scale
 Rows = Iterator[tuple[str, str, float]]
 
 
@@ -109,12 +110,12 @@ def place(item: int, length: int, durations: list[int]) -> tuple[int, int]:
 
 
 def index_tracks(folder: Path, length: int, context: int, durations: list[int]) -> AudioWindows:
-    """Write files whose samples are 1, 2, 3, ..., exact in float32."""
-    assert max(durations) < 2**24
+    """Write files whose samples are 1, 2, 3, ... times UNIT, exact in float32."""
+    assert max(durations) * UNIT < 1
     tracks = []
     for number, duration in enumerate(durations):
         path = folder / f"{number}.wav"
-        audio.write(path, torch.arange(1.0, duration + 1)[None], 44100, "FLOAT")
+        audio.write(path, UNIT * torch.arange(1.0, duration + 1)[None], 44100, "FLOAT")
         tracks.append(Track(path, path.name, 0, duration))
     return AudioWindows(tracks, AudioWindow(44100, length, context))
 
@@ -127,7 +128,7 @@ def cut_row(windows: AudioWindows, index: int, offset: int) -> list[float]:
     track = windows.tracks[index]
     if len(track) < windows.window.length or offset not in windows.starts(track):
         return [-1.0, -1.0, -1.0]
-    samples: Tensor = windows.read(track, offset)[0]
+    samples: Tensor = windows.read(track, offset)[0] / UNIT
     context = samples[: windows.window.context]
     heard = context[context > 0]
     first = heard[0].item() - 1 if len(heard) else 0.0
