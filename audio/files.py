@@ -148,7 +148,8 @@ class Reader:
         too_loud: TooLoud = "skip",
     ):
         check_choice("too_loud", too_loud, TOO_LOUD)
-        self.path, self.channels, self.too_loud = Path(path), channels, too_loud
+        self.path, self.channels = Path(path), channels
+        self.too_loud: TooLoud = too_loud
         self.source = open_source(self.path)
         self.sample_rate = sample_rate or self.source.sample_rate
         self.num_samples = ceil(

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 import soundfile
 import torch
@@ -57,9 +58,11 @@ class SndFile(Source):
         self.file.close()
 
 
-def name_for_libsndfile(path: Path) -> Path | bytes:
+def name_for_libsndfile(path: Path) -> Path:
     """Return a path as soundfile takes it: as text it refuses names that aren't UTF-8."""
-    return path if os.name == "nt" else bytes_of(path)
+    if os.name == "nt":
+        return path
+    return cast(Path, bytes_of(path))  # which soundfile takes, though its annotations don't say so
 
 
 def reason(error: Exception) -> str:

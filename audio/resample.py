@@ -73,6 +73,23 @@ def resample_kaiser_best(audio: Tensor, old: int, new: int) -> Tensor:
     return out.transpose(1, 2).reshape(len(flat), -1)[:, :length].reshape(*audio.shape[:-1], length)
 
 
+def kaiser_best_part(
+    read: Callable[[int, int], Tensor], num_samples: int, old: int, new: int, start: int, stop: int
+) -> Tensor:
+    """Return samples start to stop of what `resample_kaiser_best` returns for all of a recording.
+
+    `read(start, stop)` returns samples [..., T] of it at rate `old`; it has `num_samples`.
+    """
+    if old == new:
+        return read(start, stop)
+    step, phases = ratio(old, new)
+    reach = ceil((ZEROS + 2) * max(1, old / new))
+    first = max(0, start // phases - ceil(reach / step))  # in blocks of `step` in, `phases` out
+    last = min(num_samples, -(-stop // phases) * step + reach)
+    part = resample_kaiser_best(read(first * step, last), old, new)
+    return part[..., start - first * phases : stop - first * phases]
+
+
 def kaiser_best_length(num_samples: int, old: int, new: int) -> int:
     """Count the samples that `resample_kaiser_best` returns for so many."""
     return int(num_samples * float(new) / float(old))

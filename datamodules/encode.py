@@ -145,7 +145,8 @@ class TrackReader(Dataset):
     """
 
     def __init__(self, paths: list[Path], codec: Codec, too_loud: audio_files.TooLoud = "skip"):
-        self.paths, self.sample_rate, self.too_loud = paths, codec.sample_rate, too_loud
+        self.paths, self.sample_rate = paths, codec.sample_rate
+        self.too_loud: audio_files.TooLoud = too_loud
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -51,7 +51,8 @@ class AudioWindows(Windows):
         too_loud: audio_files.TooLoud = "skip",
     ):
         super().__init__(tracks, window.length, window.align)
-        self.window, self.augment, self.too_loud = window, augment or Augment(), too_loud
+        self.window, self.augment = window, augment or Augment()
+        self.too_loud: audio_files.TooLoud = too_loud
 
     def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
         samples = self.read(track, start)

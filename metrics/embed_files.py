@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +21,10 @@ from foundation.errors import UserError
 from foundation.files import cache_folder, replacing
 from metrics.embedding import QUIETEST, Embedding
 from metrics.embedding_set import EmbeddingSet, describe
+from metrics.long_files import examples_in_parts, is_long, power_of
 
 log = logging.getLogger(__name__)
+READING = 2  # how files are read; vectors of an earlier version may be of a part of the file
 MIN_BATCH = 8  # examples a core embeds at once; fewer, and it mostly reads weights
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -32,9 +35,11 @@ class FileEntry:
     """A file, its vectors once they are known, or why it has none."""
 
     path: Path
-    digest: str = ""
+    cached: Path | None = None  # where its vectors are, or will be
     level: float = 0.0  # dB RMS
-    examples: Tensor | None = None  # to be embedded
+    examples: Iterable[Tensor] = ()  # to be embedded, [N, ...] at a time
+    given: int = 0  # examples put into batches so far
+    all_given: bool = False
     parts: list[Tensor] = field(default_factory=list)  # vectors so far
     vectors: np.ndarray | None = None
     problem: str = ""
@@ -50,17 +55,19 @@ def embed_files(
     batch_size: int = 64,
     num_workers: int = 2,
     progress: bool = True,
+    too_loud: audio.TooLoud = "skip",
 ) -> EmbeddingSet:
     """Embed files, reading ahead in threads and filling batches across files.
 
     On a CPU each core embeds a batch of its own in one thread, which is faster than sharing one.
     Vectors are cached by the file's content and the embedding's fingerprint. Files that can't be
-    read, and those too short for one vector, are left out and named in the notes.
+    read, and those too short for one vector, are left out and named in the notes. `too_loud` says
+    what to do with samples far beyond full scale, as `audio.files.Reader` does.
 
     Raises:
         UserError: where no file gave a vector
     """
-    cache = cache_folder() / "vectors" / embedding.fingerprint
+    cache = cache_folder() / "vectors" / f"{embedding.fingerprint}-{READING}"
     embedding.to(device)
     threads = torch.get_num_threads()
     embedders = threads if device.type == "cpu" else 1
@@ -70,12 +77,13 @@ def embed_files(
     entries: list[FileEntry] = []
     try:
         with single_threaded(num_workers) as readers, single_threaded(embedders) as pool:
-            found = map_ahead(readers, partial(read, embedding, device, cache), files, num_workers)
+            reading = partial(read, embedding, device, cache, too_loud)
+            found = map_ahead(readers, reading, files, num_workers)
             title = f"{embedding.name} vectors"
             bar = tqdm(found, title, len(files), unit="file", disable=not progress)
             batches = fill_batches(bar, entries, size)
             for batch, vectors in map_ahead(pool, partial(embed, embedding), batches, embedders):
-                assign(batch, vectors, cache)
+                assign(batch, vectors)
     finally:
         torch.set_num_threads(threads)  # the pools' setting would hold for threads made later
     return combine(entries, embedding)
@@ -86,25 +94,55 @@ def single_threaded(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def read(embedding: Embedding, device: torch.device, cache: Path, path: Path) -> FileEntry:
+def read(
+    embedding: Embedding, device: torch.device, cache: Path, too_loud: audio.TooLoud, path: Path
+) -> FileEntry:
     """Look a file's vectors up in the cache, or read it and prepare its examples."""
     entry = FileEntry(path)
     try:
-        entry.digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if cached := load_cached(cache / f"{entry.digest}.npz", embedding.dim):
-            entry.vectors, entry.level = cached
-            return entry
-        samples = audio.read(path, channels=1)
-        entry.level = 10 * samples.square().mean().clamp(min=1e-12).log10().item()
-        prepared = embedding.prepare(samples[None].to(device), audio.probe(path).sample_rate)[0]
-        if len(prepared):
-            entry.examples = prepared
-        else:
-            seconds = embedding.shortest / embedding.sample_rate
-            entry.problem = f"{path} is shorter than the {seconds:.2f} s of one vector"
-    except (UserError, audio.AudioError, OSError) as error:
+        digest = digest_of(path)
+        with audio.Reader(path, channels=1, too_loud=too_loud) as reader:
+            changed = f"-{too_loud}" if reader.is_changed else ""
+            entry.cached = cache / f"{digest}{changed}.npz"
+            if reader.is_changed:
+                audio.check(path, too_loud)  # logs what is done
+            if stored := load_cached(entry.cached, embedding.dim):
+                entry.vectors, entry.level = stored
+                return entry
+            entry.level = 10 * math.log10(max(1e-12, power_of(reader)))
+            entry.examples = prepared(embedding, device, reader)
+    except (UserError, OSError) as error:
         entry.problem = str(error)
+    except MemoryError:
+        entry.problem = f"{path} needs more memory than there is"
     return entry
+
+
+def digest_of(path: Path) -> str:
+    """Hash a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def prepared(embedding: Embedding, device: torch.device, reader: audio.Reader) -> Iterable[Tensor]:
+    """Prepare a file's examples, now, or part by part if it is long; UserError for a short one."""
+    if is_long(reader, embedding):
+        return in_parts(embedding, device, reader)
+    samples = reader.read_all(0, reader.num_samples)
+    examples = embedding.prepare(samples[None].to(device), reader.sample_rate)[0]
+    if len(examples):
+        return [examples]
+    seconds = embedding.shortest / embedding.sample_rate
+    raise UserError(f"{reader.path} is shorter than the {seconds:.2f} s of one vector")
+
+
+def in_parts(embedding: Embedding, device: torch.device, reader: audio.Reader) -> Iterator[Tensor]:
+    """Open a long file again, in the thread that uses it, and yield its examples."""
+    with audio.Reader(reader.path, channels=1, too_loud=reader.too_loud) as again:
+        yield from examples_in_parts(again, embedding, device)
 
 
 def fill_batches(
@@ -118,7 +156,7 @@ def fill_batches(
     count = 0
     for entry in found:
         entries.append(entry)
-        for piece in () if entry.examples is None else entry.examples.split(size):
+        for piece in pieces_of(entry, size):
             if count + len(piece) > size or batch and batch[0][1].shape[1:] != piece.shape[1:]:
                 yield batch
                 batch, count = [], 0
@@ -128,29 +166,45 @@ def fill_batches(
         yield batch
 
 
+def pieces_of(entry: FileEntry, size: int) -> Iterator[Tensor]:
+    """Yield a file's examples, at most `size` at a time, and count them."""
+    try:
+        for examples in entry.examples:
+            for piece in examples.split(size) if len(examples) else ():
+                entry.given += len(piece)
+                yield piece
+    except (UserError, OSError) as error:
+        entry.problem = str(error)
+    entry.examples, entry.all_given = (), True
+
+
 @torch.no_grad()
 def embed(embedding: Embedding, batch: Batch) -> tuple[Batch, Tensor]:
     return batch, embedding.embed(torch.cat([piece for _, piece in batch])).cpu()
 
 
-def assign(batch: Batch, vectors: Tensor, cache: Path) -> None:
+def assign(batch: Batch, vectors: Tensor) -> None:
     """Assign a batch's vectors to its files, and cache those of files that are complete."""
     each = len(vectors) // sum(len(piece) for _, piece in batch)  # vectors of an example
     parts = vectors.split([each * len(piece) for _, piece in batch])
     for (entry, _), part in zip(batch, parts, strict=True):
         entry.parts.append(part)
-        assert entry.examples is not None
-        if sum(map(len, entry.parts)) < each * len(entry.examples):
-            continue
-        complete = torch.cat(entry.parts).numpy()
-        entry.examples, entry.parts = None, []
-        if np.isfinite(complete).all():
-            entry.vectors = complete
-            with replacing(cache / f"{entry.digest}.npz") as temporary:
-                with temporary.open("wb") as file:
-                    np.savez(file, vectors=complete, level=entry.level)
-        else:
-            entry.problem = f"{entry.path} gave vectors that are not finite"
+        complete = entry.all_given and sum(map(len, entry.parts)) == each * entry.given
+        if complete and not entry.problem:
+            finish(entry)
+
+
+def finish(entry: FileEntry) -> None:
+    """Join a file's vectors and cache them; those that aren't finite are a problem."""
+    complete = torch.cat(entry.parts).numpy()
+    entry.parts = []
+    if not np.isfinite(complete).all():
+        entry.problem = f"{entry.path} gave vectors that are not finite"
+        return
+    entry.vectors = complete
+    assert entry.cached is not None
+    with replacing(entry.cached) as temporary, temporary.open("wb") as file:
+        np.savez(file, vectors=complete, level=entry.level)
 
 
 def combine(entries: list[FileEntry], embedding: Embedding) -> EmbeddingSet:

@@ -29,6 +29,9 @@ class Embedding(nn.Module, ABC):
         sample_rate: of the audio that `examples` takes, in Hz
         dim: D, numbers in a vector
         shortest: samples of the shortest clip that gives a vector
+        stride: samples from the start of an example to that of the next, if an example depends on
+            no more than as much before its own stride and after it; long files are then embedded
+            in parts. None: examples may depend on the whole clip
         level: dB (root mean square over the clip) that clips are brought to; None keeps theirs
         front_end: one line on how audio is prepared; two embeddings that differ in it, or in their
             weights, can't be compared
@@ -39,6 +42,7 @@ class Embedding(nn.Module, ABC):
     sample_rate: int
     dim: int
     shortest: int
+    stride: int | None = None
     level: float | None = None
     front_end: str = ""
     measure: str = "Frechet audio distance"
@@ -98,10 +102,14 @@ class Embedding(nn.Module, ABC):
 
 def levelled(mono: Tensor, level: float) -> Tensor:
     """Scale clips [B, T] to a level in dB (root mean square); silent ones stay as they are."""
-    power = mono.square().mean(dim=-1, keepdim=True)
+    return mono * gain_to(level, mono.square().mean(dim=-1, keepdim=True))
+
+
+def gain_to(level: float, power: Tensor) -> Tensor:
+    """Return the factor to a level in dB for clips of a mean square power; 1 for silent ones."""
     audible = power > 10 ** (QUIETEST / 10)
     gain = (10 ** (level / 10) / power.where(audible, torch.ones_like(power))).sqrt()
-    return mono * gain.where(audible, torch.ones_like(gain))
+    return gain.where(audible, torch.ones_like(gain))
 
 
 class MissingWeights(MissingFileError):

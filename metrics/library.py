@@ -36,7 +36,7 @@ class LibraryEmbedding(Embedding):
         self.name = model
         self.sample_rate, self.dim = MODELS[model]
         self.shortest = self.sample_rate
-        self.clip = CLIP_SECONDS * self.sample_rate
+        self.clip = self.stride = CLIP_SECONDS * self.sample_rate
         release = version("frechet_audio_distance")
         self.front_end = f"frechet_audio_distance {release}, clips of {CLIP_SECONDS} s"
         folder = None if path is None else str(user_path(path, "path"))

@@ -21,6 +21,7 @@ class LogMel(Embedding):
     sample_rate = 16000
     dim = 2 * BANDS
     shortest = (PATCH - 1) * HOP
+    stride = PATCH * HOP
     level = -20.0
     filters: Tensor
     window: Tensor

@@ -98,6 +98,7 @@ class Musicnn(Embedding):
     sample_rate = 16000
     dim = 200
     shortest = (PATCH - 1) * HOP
+    stride = STEP * HOP
     level = -20.0
     filters: Tensor
     window: Tensor

@@ -144,7 +144,7 @@ class PANN(Embedding):
         self.name = f"pann_{sample_rate // 1000}k"
         self.sample_rate = sample_rate
         self.shortest = (FEWEST_FRAMES - 1) * hop
-        self.clip = round(clip_seconds * sample_rate) if clip_seconds else None
+        self.clip = self.stride = round(clip_seconds * sample_rate) if clip_seconds else None
         length = f"{clip_seconds:g} s" if clip_seconds else "whole clips"
         self.front_end = f"power STFT {window}/{hop}, 64 Slaney mel 50-{highest} Hz, dB, {length}"
         self.net = net or Cnn14(sample_rate, window, hop, fmax=highest)

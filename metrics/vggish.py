@@ -45,6 +45,7 @@ class VGGish(Embedding):
     sample_rate = 16000
     dim = 128
     shortest = FRAME + (PATCH - 1) * HOP
+    stride = PATCH * HOP
     filters: Tensor
     window: Tensor
     front_end = "magnitude STFT 400/160, 64 HTK mel 125-7500 Hz, log(x + 0.01), 0.96 s"

@@ -35,6 +35,7 @@ def fad(
     batch_size: int = 64,
     num_workers: int = 2,
     seed: int = 0,
+    too_loud: Literal["skip", "clip", "scale"] = "skip",
 ) -> Score:
     """Measure how far generated music is from a reference, by Frechet and kernel audio distance.
 
@@ -56,6 +57,8 @@ def fad(
         batch_size: examples embedded at once
         num_workers: threads that read files
         seed: decides which vectors the extrapolation puts into which part
+        too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
+            to 1, or scale it, by the full scale of integers or by its peak
 
     Raises:
         UserError: for sides that aren't there, hold too little or can't be compared
@@ -72,7 +75,9 @@ def fad(
         raise UserError(f"compat needs --embedding vggish or pann_16k, got {model.name}")
     if compat and isinstance(model, PANN):
         model = model.whole_clips()
-    sides = [embed_source(source, model, where, batch_size, num_workers) for source in sources]
+    sides = [
+        embed_source(source, model, where, batch_size, num_workers, too_loud) for source in sources
+    ]
     for side, place in zip(sides, (save_reference, save_generated), strict=True):
         if place is not None:
             side.save(saved_path(place))
@@ -120,13 +125,22 @@ def embedding_of(sources: list[Path]) -> str:
 
 
 def embed_source(
-    source: Path, model: Embedding | None, device: torch.device, batch_size: int, num_workers: int
+    source: Path,
+    model: Embedding | None,
+    device: torch.device,
+    batch_size: int,
+    num_workers: int,
+    too_loud: audio.TooLoud,
 ) -> EmbeddingSet:
     """Read the saved vectors of a side, or embed its files."""
     if source.suffix in SAVED:
         return EmbeddingSet.load(source, model and model.dim)
     assert model is not None
-    return embed_files(audio.find(source), model, device, batch_size, num_workers)
+    files, workers = audio.find(source), num_workers
+    found = embed_files(files, model, device, batch_size, workers, too_loud=too_loud)
+    others = audio.left_out(source)
+    note = [f"no known audio format, left out: {others}"] if others else []
+    return replace(found, notes=[*found.notes, *note])
 
 
 def find_device(name: str) -> torch.device:

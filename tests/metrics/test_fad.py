@@ -1,7 +1,9 @@
 """Folders of music against each other."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +11,15 @@ import torch
 
 from audio import files as audio
 from foundation.files import cache_folder
+from metrics import long_files
 from metrics.embed_files import embed_files
 from metrics.embedding_set import EmbeddingSet
 from metrics.fad import compare, library_score, rank_files
 from metrics.frechet import Gaussian, frechet
 from metrics.logmel import LogMel
+from metrics.musicnn import Musicnn
+from metrics.pann import PANN
+from metrics.vggish import VGGish
 from music_diffusion.commands import main as cli
 
 CPU = torch.device("cpu")
@@ -238,3 +244,63 @@ def test_a_single_vector_is_ranked_by_its_place():
     assert [row.file for row in ranked] == ["1.wav", "0.wav"]
     total = reference.gaussian.total_variance
     assert ranked[0].score == pytest.approx(162 + total, rel=1e-4)
+
+
+def test_a_long_file_has_the_vectors_of_the_whole(tmp_path, monkeypatch):
+    """Read, resampled, brought to its level and cut in parts, whose borders lie anywhere."""
+    swell = torch.linspace(0.1, 1, 23 * 22050)
+    noise = torch.rand(2, len(swell), generator=torch.Generator().manual_seed(0)) - 0.5
+    audio.write(tmp_path / "a.wav", swell * noise, 22050)
+    model = LogMel()
+    whole = embed_files([tmp_path / "a.wav"], model, CPU, progress=False)
+    cache = next((cache_folder() / "vectors").iterdir())
+    for seconds in (1, 2, 5):
+        shutil.rmtree(cache)
+        asked = []
+        read = audio.Reader.read
+
+        def note(self, start, stop, read=read, asked=asked):
+            asked.append(stop - start)
+            return read(self, start, stop)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(long_files, "PART", seconds)
+            patch.setattr(long_files, "BLOCK", 22050)
+            patch.setattr(audio.Reader, "read", note)
+            parts = embed_files([tmp_path / "a.wav"], model, CPU, batch_size=3, progress=False)
+        assert max(asked) <= (seconds + 2.5) * 22050
+        torch.testing.assert_close(parts.values, whole.values, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [VGGish, Musicnn, PANN, LogMel])
+def test_examples_of_parts_are_those_of_the_whole(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(long_files, "PART", 4)
+    nets = {VGGish: {"net": torch.nn.ModuleDict()}, Musicnn: {"net": torch.nn.Identity()}}
+    model = object.__new__(kind) if kind is PANN else kind(**nets.get(kind, {}))
+    if kind is PANN:
+        torch.nn.Module.__init__(model)
+        model.sample_rate, model.clip = 8000, 16000
+        model.stride, model.shortest = model.clip, 2480
+        model.net = SimpleNamespace(log_mel=lambda clips: clips[:, ::80, None])
+    for samples in (8000 * 13 + 5, 8000 * 16):
+        noise = torch.rand(1, samples, generator=torch.Generator().manual_seed(0)) - 0.5
+        audio.write(tmp_path / "a.wav", noise, 8000)
+        with audio.Reader(tmp_path / "a.wav", channels=1) as reader:
+            assert long_files.is_long(reader, model)
+            parts = torch.cat(list(long_files.examples_in_parts(reader, model, CPU)))
+            whole = model.prepare(reader.read_all(0, samples)[None], 8000)[0]
+        torch.testing.assert_close(parts, whole, atol=1e-3, rtol=1e-4)
+
+
+def test_samples_far_beyond_full_scale_are_no_part_of_a_score(folders, capsys):
+    loud = torch.rand(1, 16000) - 0.5
+    loud[0, 800] = 1e30
+    audio.write(f"{folders[1]}/loud.wav", loud, 16000, "FLOAT")
+    scores = {}
+    for too_loud in ("skip", "clip", "scale"):
+        options = ("--embedding", "logmel", "--too_loud", too_loud)
+        status, result, text = run(*folders, *options, capsys=capsys)
+        assert status == 0 and result["generated_files"] == (10 if too_loud == "skip" else 11)
+        scores[too_loud] = result["score"]
+        assert "loud.wav" in text or too_loud != "skip"
+    assert max(scores.values()) < 1e6 and len(set(scores.values())) == 3
