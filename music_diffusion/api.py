@@ -13,6 +13,7 @@ from callbacks.batch_seed import BatchSeed
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
 from callbacks.nonfinite import NonFinite
+from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
@@ -138,7 +139,7 @@ def _fit_objects(
         always.append(NonFinite())
     options |= {
         "default_root_dir": folder_of(name, root, resumed),
-        "callbacks": [*always, *callbacks],
+        "callbacks": [*always, *callbacks, OptimizerSettings()],
         "use_distributed_sampler": False,  # our data modules give each process its share already
     }
     trainer = RunTrainer(**options)

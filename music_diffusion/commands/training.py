@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
 from callbacks.nonfinite import NonFinite
+from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
@@ -34,6 +35,8 @@ of the newest run. The options of the model and the data:
 codec.vqvae_module.VQVAEModule; --data.help datamodules.token_data.TokenDataModule or
 datamodules.wav.WavDataModule."""
 
+ALWAYS = (BatchSeed, Termination, Provenance, StoredPaths, OptimizerSettings)
+
 
 class CommandLine(LightningCLI):
     command: ClassVar[str]
@@ -52,6 +55,7 @@ class CommandLine(LightningCLI):
         with usage_errors(args[0]):
             self.config = parser.parse_args(args)
         config = self.config[self.config.subcommand]
+        self.save_config_kwargs["given"] = config.clone()
         root, self.resumed, self.content = config.trainer.default_root_dir, None, {}
         if config.ckpt_path:
             self.resumed = find_checkpoint(config.ckpt_path, config.name, root)
@@ -98,7 +102,18 @@ def where_saved(trainer: Trainer) -> str:
 
 
 class RunConfig(SaveConfigCallback):
-    """Write the run's config.yaml when training starts; other commands leave it alone."""
+    """Write the run's config.yaml when training starts; other commands leave it alone.
+
+    It holds the settings as they were given, without the run's folder and the checkpoint that was
+    resumed: given again, it starts a new run.
+    """
+
+    def __init__(
+        self, parser: LightningArgumentParser, config: Namespace, given: Namespace, **kwargs
+    ):
+        super().__init__(parser, given, **kwargs)
+        given.seed_everything = config.seed_everything  # a number by now
+        given.ckpt_path = given.name = given.trainer.default_root_dir = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         pass
@@ -116,9 +131,9 @@ def train(command: str, args: list[str]) -> CommandLine:
     for arg in args:
         if (text := printable(arg)) != arg:
             raise UserError(f"{text} isn't UTF-8: rename it, or give the folder above it")
-    kind = type("CommandLine", (CommandLine,), {"command": command})
+    made = type("CommandLine", (CommandLine,), {"command": command})
     try:
-        return kind(
+        return made(
             LightningModule,
             LightningDataModule,
             trainer_class=RunTrainer,
@@ -128,7 +143,7 @@ def train(command: str, args: list[str]) -> CommandLine:
             save_config_callback=RunConfig,
             trainer_defaults={
                 "use_distributed_sampler": False,  # ours give each process its share already
-                "callbacks": [BatchSeed(), Termination(), Provenance(), StoredPaths()],
+                "callbacks": [kind() for kind in ALWAYS],
             },
             parser_kwargs={"exit_on_error": False, "allow_abbrev": False, command: options},
             args=[command, *with_configs_first(args)],

@@ -200,6 +200,26 @@ def test_only_training_writes_the_settings(fit, capsys):
     assert (RUNS / "mine/demos/validate_last").is_dir()
 
 
+def test_a_runs_config_given_again_starts_a_new_run(fit, monkeypatch, capfd):
+    fit("--name", "mine")
+    fit("--name", "mine", "--ckpt_path", "last", "--trainer.max_steps", "6", "--seed_everything=9")
+    config = yaml.safe_load((RUNS / "mine/config.yaml").read_text())
+    assert (config["ckpt_path"], config["name"]) == (None, None)
+    assert config["seed_everything"] == 9 and config["trainer"]["max_steps"] == 6
+    assert cli.main(["fit", "--config", "runs/mine/config.yaml", "--name", "again"]) == 0
+    assert "Restored" not in capfd.readouterr().err
+    assert step(RUNS / "again/checkpoints/last.ckpt") == 6
+    assert not list(RUNS.glob("*/earlier_1"))
+
+
+def test_a_learning_rate_set_at_resume_is_used(fit, capfd):
+    fit("--name", "mine")
+    fit("--ckpt_path=last", "--model.learning_rate=0.003", "--trainer.max_steps=6")
+    assert "resumed with learning rate 0.003, which was 0.1" in capfd.readouterr().err
+    saved = torch.load(RUNS / "mine/checkpoints/last.ckpt", weights_only=True)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == 0.003
+
+
 def test_a_checkpoint_of_another_model_is_refused(fit, elsewhere, capsys):
     content = {"state_dict": {}, "loops": {}, "hyper_parameters": {"_class_path": "a.B"}}
     torch.save(content, "other.ckpt")
