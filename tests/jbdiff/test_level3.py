@@ -162,13 +162,13 @@ def test_options_of_another_level_are_refused(model):
         level(3, codec=model.codec, min_snr_gamma=5.0)
 
 
-def song_of(models: dict[str, JBDiff], levels: str, folder: Path, **options: object) -> Song:
+def song_of(models: dict[str, JBDiff], levels: str, folder: Path) -> Song:
     settings = {}
     for name in models:
         (folder / name).write_text(name)
         settings[name] = LevelSettings(str(folder / name), DPM(4), 1.0, init_strength=0.5)
     out = str(folder / f"song{levels}")
-    return Song(out, seconds=0.25, levels=levels, token_multiplier=2, **settings, **options)
+    return Song(out, seconds=0.25, levels=levels, token_multiplier=2, **settings)
 
 
 @pytest.mark.parametrize("refines", [False, True])
