@@ -36,6 +36,17 @@ codec.vqvae_module.VQVAEModule; --data.help datamodules.token_data.TokenDataModu
 datamodules.wav.WavDataModule."""
 
 ALWAYS = (BatchSeed, Termination, Provenance, StoredPaths, OptimizerSettings)
+CHECKPOINT_PARTS = {  # of Lightning's
+    "state_dict": dict,
+    "loops": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+NEEDED = ("state_dict", "loops", "epoch", "global_step", "pytorch-lightning_version")
 
 
 class CommandLine(LightningCLI):
@@ -179,4 +190,12 @@ def check_resumable(path: str, model: Namespace) -> dict:
                 f"{file} is of {what} {theirs[name]}, the config's is {ours}: give the --config "
                 "files and options that it was made with"
             )
+    check_parts(content, file)
     return content
+
+
+def check_parts(content: dict, file: Path) -> None:
+    """Raise UserError for a checkpoint that Lightning couldn't restore a run from."""
+    for name, kind in CHECKPOINT_PARTS.items():
+        if not isinstance(content.get(name, None if name in NEEDED else kind()), kind):
+            raise UserError(f"{file} is damaged: it has no {name} of a run; resume an earlier one")

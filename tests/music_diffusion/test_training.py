@@ -227,6 +227,15 @@ def test_a_checkpoint_of_another_model_is_refused(fit, elsewhere, capsys):
     assert "other.ckpt is of model a.B, the config's is" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("change", [{"loops": 3}, {"epoch": None}, {"optimizer_states": {}}])
+def test_a_checkpoint_of_another_form_is_refused(fit, change, capsys):
+    fit("--name", "mine", "--trainer.max_steps", "1")
+    last = RUNS / "mine/checkpoints/last.ckpt"
+    torch.save(torch.load(last, weights_only=True) | change, "bad.ckpt")
+    fit("--ckpt_path", "bad.ckpt", status=2)
+    assert f"bad.ckpt is damaged: it has no {[*change][0]} of a run" in capsys.readouterr().err
+
+
 def test_an_error_in_a_users_class_keeps_its_traceback(fit):
     with pytest.raises(ValueError, match="an error in a class of the user's"):
         fit("--model.bad", "true")
