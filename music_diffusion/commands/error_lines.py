@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shutil
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from foundation.errors import DivergedError, UserError
 from music_diffusion.checkpoints.legacy import HINTS
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
+SHARED_MEMORY = "/dev/shm"
+LEAST_SHARED = 2**20  # bytes; a semaphore takes a page
+NO_SHARED_MEMORY = r"\(shm\)|out of shared memory|killed by signal: Bus error"  # torch's words
+TEARDOWN = "call `iter(combined_loader)` first"  # Lightning's, where no data worker could start
 FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
 INSTALLED = (
     *("torch", "torchaudio", "lightning", "jsonargparse", "einops", "soundfile", "wandb"),
@@ -59,10 +64,18 @@ def user_error(error: Exception) -> UserError | None:
 
 def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
+    if TEARDOWN in str(error) and isinstance(error.__context__, Exception):
+        error = error.__context__  # what Lightning was stopping for
     if mistake := user_error(error):
         return str(mistake), 2
     if isinstance(error, DivergedError):
         return str(error), 1
+    if shared_memory_is_full(error):
+        return (
+            f"{SHARED_MEMORY}, through which data workers pass batches, is too small: enlarge it "
+            "(docker run --shm-size 1g), or --data.num_workers 0",
+            1,
+        )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
@@ -84,6 +97,15 @@ def explain(error: Exception) -> tuple[str, int] | None:
             1,
         )
     return None
+
+
+def shared_memory_is_full(error: Exception) -> bool:
+    """Say whether a data worker, or what main shares with it, found no room in /dev/shm."""
+    if isinstance(error, (RuntimeError, OSError)) and re.search(NO_SHARED_MEMORY, str(error)):
+        return True
+    nameless = isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename
+    folder = Path(SHARED_MEMORY)
+    return nameless and folder.is_dir() and shutil.disk_usage(folder).free < LEAST_SHARED
 
 
 def clear(message: str) -> str:
