@@ -13,7 +13,7 @@ $(VENV)/installed: requirements.txt
 	touch $@
 
 quickstart: install
-	$(BIN)/python cli.py quickstart
+	$(BIN)/python cli.py quickstart $(if $(MUSIC),--audio "$(MUSIC)")
 
 test: install
 	$(BIN)/ruff check .

@@ -2,11 +2,16 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FLOOR = -100.0  # dB below a full-scale sine, drawn black
 LOWEST = 40  # Hz
@@ -41,12 +46,29 @@ def octaves(spectrum: Tensor, sample_rate: int) -> Tensor:
 
 def write_spectrogram(path: str | Path, audio: Tensor, sample_rate: int) -> np.ndarray:
     """Draw audio [C, T] to a PNG file and return the picture [H, W, 3] in 0..255."""
+    return write_spectrograms(path, {"": audio}, sample_rate)
+
+
+def write_spectrograms(
+    path: str | Path, clips: Mapping[str, Tensor], sample_rate: int
+) -> np.ndarray:
+    """Draw clips [C, T] below each other under their titles; return the picture [H, W, 3]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4 if len(clips) == 1 else 3 * len(clips)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="seconds", ylabel="Hz")
+    rows = figure.subplots(len(clips), squeeze=False)[:, 0]
+    for axes, (title, audio) in zip(rows, clips.items(), strict=True):
+        draw(axes, audio, sample_rate)
+        axes.set_title(title, loc="left")
+    rows[-1].set_xlabel("seconds")
+    canvas.print_png(str(path))
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
+    """Draw audio [C, T] on axes, with a scale of pitch and a bar of its colours."""
     picture = axes.imshow(
         octaves(decibels(audio), sample_rate).numpy(),
         origin="lower",
@@ -59,6 +81,5 @@ def write_spectrogram(path: str | Path, audio: Tensor, sample_rate: int) -> np.n
     marks = [mark for mark in MARKS if mark <= sample_rate / 2]
     heights = [ROWS * math.log(mark / LOWEST, sample_rate / 2 / LOWEST) for mark in marks]
     axes.set_yticks(heights, [f"{mark // 1000}k" if mark >= 1000 else str(mark) for mark in marks])
-    figure.colorbar(picture, label="dB")
-    canvas.print_png(str(path))
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    axes.set_ylabel("Hz")
+    axes.figure.colorbar(picture, label="dB", ax=axes)

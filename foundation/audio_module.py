@@ -4,6 +4,7 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -18,6 +19,7 @@ from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.weights import mismatch
 from foundation.windows import AudioWindow, TokenWindow
 
+BASE = "base"  # the name of the base model, where a checkpoint is asked for
 GOLDEN_RATIO = 0.618034  # turns evenly spaced times from batch to batch without ever repeating
 
 
@@ -34,6 +36,7 @@ class AudioModel(LightningModule, ABC):
         token_window: the tokens of an example; None where the model reads audio alone
         sampler_type: what `generate` takes as a sampler
         provenance: what the checkpoint it was loaded from was made with; None for a new model
+        base: the exported folder of a small trained model that comes with the class; None if none
     """
 
     sample_rate: int
@@ -41,6 +44,7 @@ class AudioModel(LightningModule, ABC):
     token_window: TokenWindow | None = None
     sampler_type: ClassVar[type[Sampler]] = Sampler
     provenance: Mapping[str, object] | None = None
+    base: ClassVar[Path | None] = None
 
     def __init__(self, codec: Codec | None = None):
         super().__init__()
@@ -107,10 +111,12 @@ class AudioModel(LightningModule, ABC):
         """Start from a checkpoint, an export or a published file; UserError if it doesn't fit."""
 
     def start_from(self, init_from: str | None) -> None:
-        """Load the weights that the option `init_from` names, if it is given."""
+        """Load the weights that the option `init_from` names, if it is given; `base` is ours."""
         check_not_empty(init_from=init_from)
+        if init_from == BASE and self.base is None:
+            raise UserError(f"{type(self).__name__} comes with no base model: give a file")
         if init_from is not None:
-            self.load_weights(init_from)
+            self.load_weights(str(self.base) if init_from == BASE else init_from)
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments for checkpoints; call it in the constructor.

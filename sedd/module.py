@@ -46,13 +46,15 @@ class SEDD(AudioModel):
         sampler: the sampler of demos, and of `generate` where it is given none
         demo_windows: windows at most in a demo, which lasts no longer than the callback asks
         compile: compile the network
-        init_from: weights to start from: a checkpoint or export of SEDD, or a published file
+        init_from: weights to start from: `base`, a checkpoint or export of SEDD, or a published
+            file
         start_from_codebooks: start the network's embeddings and output layer from the codec's codes
         group: consecutive codes in one position, for codecs of one codebook and high rate; `length`
             and the network's number of codebooks are those of the groups
     """
 
     sampler_type = TokenSampler
+    base = Path(__file__).with_name("base")
     token_window: TokenWindow
 
     def __init__(

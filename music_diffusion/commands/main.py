@@ -23,7 +23,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   sample jbdiff    make a song with a model of each level: --config song
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
   download   published weights: lists them, or gets those named
-  quickstart train a small model on built-in music for a few minutes, and sample
+  quickstart music by the base model, fine-tuned to built-in or your music [--audio DIR]
 
   --trust MODULE   with a command: a checkpoint may name classes of this module of yours; those
              that a training named here are known
@@ -110,6 +110,6 @@ def run(command: str, args: list[str]) -> None:
 
         sys.exit(download(args))
     else:
-        from music_diffusion.commands.quickstart import quickstart
+        from music_diffusion.commands import quickstart
 
-        quickstart()
+        quickstart.run(args)

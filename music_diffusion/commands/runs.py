@@ -2,6 +2,7 @@
 
 import os
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from foundation.checks import check_not_empty
@@ -10,6 +11,7 @@ from foundation.files import user_path
 
 RUNS = Path("runs")
 NEWEST = ("last", "best")  # of a run's checkpoints
+BASE = {"base": "jbdiff", "base_sedd": "sedd"}  # the packages whose models come with the project
 
 
 def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str:
@@ -35,7 +37,7 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
 
 
 def find_checkpoint(which: str, name: str | None = None, root: str | None = None) -> str:
-    """Find `last` or `best` of a run, or of the newest one where none is named.
+    """Find `last` or `best` of a run, or of the newest one where none is named, or a base model.
 
     Raises:
         MissingFileError: where there is none
@@ -43,6 +45,8 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
     """
     if "://" in which:
         raise UserError(f"{which} is not on this machine: download it and give the file's path")
+    if which in BASE:
+        return str(base_folder(which))
     if which not in NEWEST:
         return which if "://" in which else str(user_path(which, "the path of a checkpoint"))
     if name or root:
@@ -57,3 +61,10 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
             "leave --ckpt_path out"
         )
     return str(max(found, key=lambda path: path.stat().st_mtime))
+
+
+def base_folder(name: str) -> Path:
+    """Return the exported folder of a base model, without importing its package."""
+    spec = find_spec(BASE[name])
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0], "base")
