@@ -1,4 +1,6 @@
-"""Say whether clips are music: python -m benchmarks.music_quality NAME=FOLDER … --reference NAME=FOLDER.
+"""Say whether clips are music.
+
+    python -m benchmarks.music_quality NAME=FOLDER … --reference NAME=FOLDER [--copies_of FOLDER]
 
 A row for each folder, in the same 8 s clips of up to 32 files: tonal peak and beat clarity (see
 metrics/musicality.py), the Frechet distance of musicnn's vectors to each reference, the level. The
