@@ -66,7 +66,8 @@ class Judge(Callback):
             path = Path(folder, "model.ckpt")
             trainer.save_checkpoint(path)  # it holds the averaged weights
             print(self.row(path, trainer.global_step), flush=True)
-        trainer.should_stop = not (self.left := self.left[1:])
+        self.left = self.left[1:]
+        trainer.should_stop = not self.left
         self.start += time.process_time() - now
 
     @torch.no_grad()
