@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -61,6 +62,7 @@ class JBDiff(AudioModel):
     """
 
     sampler_type = LatentSampler
+    base = Path(__file__).with_name("base")
 
     def __init__(
         self,
