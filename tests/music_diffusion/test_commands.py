@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from audio.files import write
 from codec.jukebox import JukeboxCodec
 from datamodules.token_store import Header, TokenStore
 from music_diffusion.commands import main as cli
@@ -185,16 +187,32 @@ def test_any_file_given_as_a_checkpoint_is_refused_in_a_line(content, tmp_path, 
         assert f"error: {path} " in error and "Traceback" not in error
 
 
-def test_quickstart_resumes_what_it_has_trained(tmp_path, monkeypatch):
-    fits, samples = [], []
+def test_quickstart_plays_before_and_after_with_the_same_seeds(tmp_path, monkeypatch, capsys):
+    fits, played = [], []
+
+    def sample(checkpoint, out, seconds, count, seed):
+        played.append((checkpoint, seed))
+        paths = [Path(out, f"sample_{seed + i}.wav") for i in range(count)]
+        Path(out).mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            write(path, torch.rand(1, 9000) - 0.5, 44100)
+        return paths
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(quickstart, "train", lambda command, args: fits.append(args))
-    monkeypatch.setattr(quickstart, "sample", lambda *_, seed, **options: samples.append(seed))
+    monkeypatch.setattr(quickstart, "sample", sample)
+    quickstart.quickstart(audio="music", minutes=1.5)
+    Path("runs/quickstart/checkpoints").mkdir(parents=True)
+    Path("runs/quickstart/checkpoints/last.ckpt").touch()
     quickstart.quickstart()
-    (tmp_path / "runs/quickstart/checkpoints").mkdir(parents=True)
-    (tmp_path / "runs/quickstart/checkpoints/last.ckpt").touch()
-    quickstart.quickstart()
-    assert ["--ckpt_path" in args for args in fits] == [False, True] and samples == [0, 0]
+    last = "runs/quickstart/checkpoints/last.ckpt"
+    assert played == [("base", 0), (last, 0), ("base", 2), (last, 2)]
+    assert "--data.audio=music" in fits[0] and "00:00:01:30" in fits[0]
+    assert ["--ckpt_path" in args for args in fits] == [False, True]
+    assert sorted(path.name for path in Path("runs/quickstart").glob("*.png")) == [
+        f"sample_{i}.png" for i in range(4)
+    ]
+    assert "isn't trained again" in capsys.readouterr().out
 
 
 def test_encode_with_wrong_devices_is_a_line(music, tmp_path, capsys):
