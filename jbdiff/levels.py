@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from codec.jukebox import JukeboxCodec
@@ -14,6 +15,7 @@ from jbdiff.objective import LatentObjective, RectifiedFlow, VDiffusion
 from jbdiff.unet import UNet
 from jbdiff.velocity_net import VelocityNet
 
+BASE_FOLDER = Path(__file__).with_name("base")  # the exported model that comes with level 3
 COARSEST = len(HOPS)  # the spectral codec's; those of Jukebox's VQ-VAE come below it
 JOIN = 1024  # samples over which windows are crossfaded, rounded up to whole latents
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,7 +19,15 @@ from foundation.windows import TokenWindow
 from jbdiff.checkpoints import holds_other_codec, load_unet
 from jbdiff.generation import continue_audio, encode_end, regenerate_audio, sample_windows
 from jbdiff.guidance import guided
-from jbdiff.levels import align_of, check_channels, codec_of, defaults_of, given, main_stream
+from jbdiff.levels import (
+    BASE_FOLDER,
+    align_of,
+    check_channels,
+    codec_of,
+    defaults_of,
+    given,
+    main_stream,
+)
 from jbdiff.objective import LatentObjective, VDiffusion
 from jbdiff.request import check_no_cond
 from jbdiff.samplers import DPM, LatentSampler, sample_from
@@ -57,12 +64,12 @@ class JBDiff(AudioModel):
         guidance: how much demos and `generate` rely on the context; 1 is the plain prediction; if
             null, 1.5 at level 3, 3.66 at others
         compile: compile the network
-        init_from: weights to start from: a checkpoint or export of this level, or one of Jukebox
-            Diffusion v1, which can be the codec_path as well
+        init_from: weights to start from: `base` at level 3, a checkpoint or export of this level,
+            or one of Jukebox Diffusion v1, which can be the codec_path as well
     """
 
     sampler_type = LatentSampler
-    base = Path(__file__).with_name("base")
+    base = BASE_FOLDER
 
     def __init__(
         self,

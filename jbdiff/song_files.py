@@ -11,6 +11,7 @@ from torch import Tensor
 
 from audio import files as audio
 from audio.spectrogram import write_spectrogram
+from foundation.audio_module import BASE
 from foundation.errors import MissingFileError, UserError
 from foundation.files import read_json, user_path, write_json
 from foundation.weights import WEIGHTS
@@ -124,7 +125,7 @@ def settings(song: Song) -> dict:
         whole = str(user_path(path, name).resolve())
         if name in PLAIN_FILES:
             made[name] = whole
-        else:
+        elif made[name]["checkpoint"] != BASE:  # that is where the project is installed
             made[name]["checkpoint"] = whole
     return made | {"sha256": hashes}
 

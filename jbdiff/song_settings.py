@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from audio import crossfade
+from foundation.audio_module import BASE
 from foundation.checks import check_at_least
 from foundation.errors import UserError
 from jbdiff import noise_paths
-from jbdiff.levels import COARSEST
+from jbdiff.levels import BASE_FOLDER, COARSEST
 from jbdiff.samplers import DDIM, DPM, LatentSampler
 
 PARTS = ("level_3", "level_2", "level_1", "level_0", "dance")  # what has a sampler
@@ -67,8 +68,9 @@ class Song:
         out: the folder that gets the song, each level's audio, pictures and settings.json
         seconds: length of the song; the default is the initial audio's, or 12
         levels: which levels run, each over the coarser one's audio: 3210, 321, 3, 210, 2, 10, …;
-            with "" the initial audio goes straight to Dance Diffusion
-        level_3: settings of level 3
+            with "" the initial audio goes straight to Dance Diffusion; null takes 3, or 210 where
+            one of them has a checkpoint
+        level_3: settings of level 3; its checkpoint is the base model's where none is given
         level_2: settings of level 2
         level_1: settings of level 1
         level_0: settings of level 0
@@ -91,8 +93,8 @@ class Song:
 
     out: str = "song"
     seconds: float | None = None
-    levels: str = "210"
-    level_3: LevelSettings = LevelSettings(None, DPM(steps=50), 1.5)
+    levels: str | None = None
+    level_3: LevelSettings = LevelSettings(BASE, DPM(steps=50), 1.5)
     level_2: LevelSettings = LevelSettings(init_strength=0.5)
     level_1: LevelSettings = LevelSettings(None, DDIM(steps=70), 2.0, init_strength=0.67)
     level_0: LevelSettings = LevelSettings(None, DDIM(steps=20), 1.3, init_strength=0.5)
@@ -113,15 +115,15 @@ class Song:
 
     def __post_init__(self) -> None:
         """Raise UserError for settings that don't fit each other, before anything is loaded."""
+        levels = self._default_levels() if self.levels is None else self.levels
+        object.__setattr__(self, "levels", levels)
         known = {str(level) for level in range(COARSEST + 1)}
-        if set(self.levels) - known or len(set(self.levels)) != len(self.levels):
-            raise UserError(
-                f"levels must be some of 3, 2, 1 and 0, such as 210, got {self.levels!r}"
-            )
+        if set(levels) - known or len(set(levels)) != len(levels):
+            raise UserError(f"levels must be some of 3, 2, 1 and 0, such as 210, got {levels!r}")
         check_at_least(1, token_multiplier=self.token_multiplier, count=self.count)
         if self.seconds is not None and self.seconds <= 0:
             raise UserError(f"seconds must be positive, got {self.seconds}")
-        if not self.levels and not (self.init_audio and self.dance.checkpoint):
+        if not levels and not (self.init_audio and self.dance.checkpoint):
             raise UserError("without levels there must be init_audio and dance.checkpoint")
         fractions = {"init_strength": self.init_strength}
         for level in self.order:
@@ -133,6 +135,11 @@ class Song:
         crossfade.check(self.dance.crossfade_style)
         noise_paths.check(self.noise_style, self.noise_step_size)
         noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)
+
+    def _default_levels(self) -> str:
+        """Take level 3 where no other level has a checkpoint, and the published levels else."""
+        levels = (self.level_2, self.level_1, self.level_0)
+        return "210" if any(level.checkpoint for level in levels) else "3"
 
     def _check_level(self, name: str, settings: LevelSettings) -> dict[str, float]:
         """Check a level that runs; return what of it must lie between 0 and 1."""
@@ -149,7 +156,7 @@ class Song:
     @property
     def order(self) -> list[int]:
         """The levels that run, coarsest first."""
-        return sorted((int(level) for level in self.levels), reverse=True)
+        return sorted((int(level) for level in self.levels or ""), reverse=True)
 
     def level(self, level: int) -> LevelSettings:
         return (self.level_0, self.level_1, self.level_2, self.level_3)[level]
@@ -159,7 +166,8 @@ class Song:
         """The checkpoints that the song is made with, by the names of their models."""
         files = {f"level_{level}": self.level(level).checkpoint for level in self.order}
         files |= {"dance": self.dance.checkpoint}
-        return {name: path for name, path in files.items() if path is not None}
+        names = {BASE: str(BASE_FOLDER)}
+        return {name: names.get(path, path) for name, path in files.items() if path is not None}
 
     @property
     def files(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("command_line")
 MISTAKES = [
     ({"levels": "214"}, "levels must be some of 3, 2, 1 and 0"),
     ({"levels": "22"}, "levels must be some of 3, 2, 1 and 0"),
-    ({"levels": "32"}, "needs level_3.checkpoint: train it with fit --model.jb_level 3"),
+    ({"levels": "32", "level_2": LevelSettings()}, "needs level_2.checkpoint: train it with fit"),
     ({"levels": ""}, "without levels there must be init_audio"),
     ({"level_1": Song.level_1}, "needs level_1.checkpoint"),
     ({"seconds": 0.0}, "seconds must be positive"),
@@ -66,3 +66,9 @@ def test_an_initial_audio_shorter_than_the_song_is_refused(studio, tune):
 def test_what_is_no_audio_is_refused(studio):
     with pytest.raises(UserError, match="can't be read"):
         studio.make(studio.song(init_audio=str(studio.folder / "dance"), seconds=None))
+
+
+def test_without_levels_the_base_model_plays_or_what_checkpoints_say():
+    assert Song().order == [3] and list(Song().checkpoints) == ["level_3"]
+    with pytest.raises(UserError, match="levels '210' needs level_1.checkpoint"):
+        Song(level_2=LevelSettings("x"))
