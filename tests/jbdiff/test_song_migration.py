@@ -19,7 +19,10 @@ def test_old_steps_and_samplers_become_objects_with_one_line(caplog):
     assert made["level_2"] == {
         "checkpoint": "a",
         "guidance": 4.0,
-        "sampler": {"class_path": "jbdiff.samplers.DPM", "init_args": {"steps": 25, "noise_scale": 1.0}},
+        "sampler": {
+            "class_path": "jbdiff.samplers.DPM",
+            "init_args": {"steps": 25, "noise_scale": 1.0},
+        },
     }
     assert made["level_1"]["sampler"]["init_args"]["steps"] == 7
     assert made["level_0"]["sampler"]["init_args"]["steps"] == 20
