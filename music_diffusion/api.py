@@ -23,10 +23,11 @@ from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.files import user_path
+from foundation.weights import read_content
 from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
-from music_diffusion.commands.training import train
+from music_diffusion.commands.training import check_parts, train
 from music_diffusion.provenance import Provenance
 
 
@@ -132,6 +133,8 @@ def _fit_objects(
 ) -> LightningModule:
     root = options.get("default_root_dir")
     resumed = None if ckpt_path is None else find_checkpoint(ckpt_path, name, root)
+    if resumed:
+        check_parts(read_content(resumed, in_place=True), Path(resumed))
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
     always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths()]

@@ -130,6 +130,9 @@ def test_objects_train_too(elsewhere):
     assert loaded.sampler == Scaled(steps=3)
     md.fit(Tone(0.5), Clips(), options=options | {"max_steps": 3}, ckpt_path="last")
     assert torch.load(LAST, weights_only=True)["global_step"] == 3
+    torch.save({"state_dict": {}}, "bad.ckpt")
+    with pytest.raises(UserError, match="bad.ckpt is damaged: it has no loops of a run"):
+        md.fit(Tone(0.5), Clips(), options=options, ckpt_path="bad.ckpt")
 
 
 def test_a_checkpoint_imports_nothing_from_outside(trained, elsewhere, capsys):
