@@ -2,11 +2,15 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from lightning.pytorch import LightningModule
+from torch import distributed
 from torch.utils.data import Dataset
 
 from audio import files as audio_files
@@ -83,6 +87,25 @@ class EncodingJob:
                 job.failed[path] = f"{path}: {error.strerror}"
         return job
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the store's lock: another program that encodes into it waits, then has less to do.
+
+        The lock is the operating system's, so a killed program leaves none.
+        """
+        lock = FileLock(self.store.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another program that encodes into %s", self.store.folder)
+            lock.acquire()
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks
+        try:
+            yield
+        finally:
+            lock.release()
+
     @property
     def todo(self) -> list[Path]:
         """The files that have no tokens yet."""
@@ -122,8 +145,10 @@ class EncodingJob:
     def finish(self) -> None:
         """Delete the tokens of files that are gone, update metadata, log what could not be read.
 
-        Metadata of tracks that were encoded earlier is updated only if there is a sidecar.
+        Metadata of tracks that were encoded earlier is updated only if there is a sidecar. With
+        several processes the first one alone calls it, when all are done.
         """
+        self.keys = {path: self.stored_key(key) for path, key in self.keys.items()}
         self.store.drop_except(set(self.keys.values()))
         for reason in self.failed.values():
             log.warning("not encoded: %s", reason)
@@ -131,6 +156,9 @@ class EncodingJob:
         if not self.store.keys():
             count = len(self.keys | self.failed)
             raise UserError(f"none of the {count} files in {self.root} could be encoded")
+        lost = [path for path in self.todo if path not in self.failed]
+        if lost:
+            raise UserError(f"{len(lost)} tracks have no tokens, such as {lost[0]}: run it again")
         names = {key: name_of(path, self.root) for path, key in self.keys.items()}
         self.sidecar.warn_of_unknown(names.values())
         if self.sidecar.fields:
@@ -173,3 +201,11 @@ class EncodeModule(LightningModule):
         path, num_samples = batch
         self.job.encode(self.frozen.module, Path(path), num_samples)
         return path
+
+    def on_predict_end(self) -> None:
+        """Wait for the other processes, and collect why files of theirs could not be read."""
+        if distributed.is_available() and distributed.is_initialized():
+            failed: list[dict[Path, str]] = [{}] * self.trainer.world_size
+            distributed.all_gather_object(failed, self.job.failed)
+            for part in failed:
+                self.job.failed |= part

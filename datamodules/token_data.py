@@ -151,7 +151,13 @@ class TokenDataModule(MusicDataModule):
         if self.tokens:
             return
         super().prepare_data()
-        job, codec = self.encoding_job(), self.codec
+        job = self.encoding_job()
+        with job.alone():
+            self._encode(job)
+        log_once(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
+
+    def _encode(self, job: EncodingJob) -> None:
+        codec = self.codec
         if todo := job.todo:
             codec.to(self.attached_trainer.strategy.root_device)
             reader = TrackReader(todo, codec, self.too_loud)
@@ -159,7 +165,6 @@ class TokenDataModule(MusicDataModule):
                 path, num_samples = reader[index]
                 job.encode(codec, Path(path), num_samples)
         job.finish()
-        log_once(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store; UserError if it is empty or of another codec."""

@@ -1,8 +1,11 @@
 """encode: a folder of music to tokens or latents, ahead of training."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from datamodules.encode import EncodeModule, EncodingJob, TrackReader
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
@@ -60,7 +63,6 @@ def encode(
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)
     job = EncodingJob.create(audio, codec, names, out, Sidecar.read(sidecar), too_loud)
-    todo = job.todo
     trainer = RunTrainer(
         accelerator=accelerator,
         devices=devices,
@@ -70,15 +72,24 @@ def encode(
         enable_checkpointing=False,
         enable_model_summary=False,
     )
+    first = rank_zero_only.rank == 0  # it holds the lock for the others, which it starts
+    with job.alone() if first else nullcontext():
+        run_job(job, trainer, codec, num_workers)
+        if first:
+            job.finish()
+    log.info("%d tracks of %s in %s", len(job.store.keys()), " and ".join(names), job.store.folder)
+    return job.store.folder
+
+
+def run_job(job: EncodingJob, trainer: RunTrainer, codec: Codec, num_workers: int) -> None:
+    """Encode what has no tokens yet, by all of the Trainer's processes."""
+    todo = job.todo
     log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.store.folder)
     if todo:
         loader = WorkerLoader(
-            TrackReader(todo, codec, too_loud),
+            TrackReader(todo, codec, job.too_loud),
             batch_size=None,
             num_workers=num_workers,
             worker_init_fn=leave_signals_to_main,
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
-    job.finish()
-    log.info("%d tracks of %s in %s", len(job.store.keys()), " and ".join(names), job.store.folder)
-    return job.store.folder

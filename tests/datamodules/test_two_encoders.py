@@ -1,0 +1,77 @@
+"""Two programs, or two processes, that encode into one store."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from audio import files as audio_files
+from datamodules.encode import EncodingJob, TrackReader
+from foundation.errors import UserError
+from tests.datamodules.test_token_store import Coarse
+
+
+@pytest.fixture
+def music(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for index in range(3):
+        audio_files.write(tmp_path / f"music/{index}.wav", 0.2 * torch.ones(1, 8000), 8000)
+    return tmp_path / "music"
+
+
+class Slow(Coarse):
+    """Counts what it encodes, and takes its time."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def encode(self, samples):
+        self.count += 1
+        time.sleep(0.05)
+        return super().encode(samples)
+
+
+def work(job: EncodingJob, codec: Coarse) -> None:
+    with job.alone():
+        reader = TrackReader(job.todo, codec)
+        for path, length in (reader[index] for index in range(len(reader))):
+            job.encode(codec, Path(path), length)
+        job.finish()
+
+
+def test_the_second_waits_and_finds_the_work_done(music, caplog):
+    logging.getLogger("datamodules").propagate = True
+    caplog.set_level(logging.INFO)
+    codecs = Slow(), Slow()
+    threads = [
+        threading.Thread(target=work, args=(EncodingJob.create(music, codec), codec))
+        for codec in codecs
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codec.count > 0 for codec in codecs) == [False, True]
+    assert len(EncodingJob.create(music, Slow()).store.keys()) == 3
+    assert caplog.text.count("waiting for another program that encodes into") == 1
+
+
+def test_a_track_that_nobody_encoded_is_an_error(music):
+    codec = Coarse()
+    job = EncodingJob.create(music, codec)
+    path, length = TrackReader(job.todo, codec)[0]
+    job.encode(codec, Path(path), length)
+    with pytest.raises(UserError, match="2 tracks have no tokens, such as .*1.wav: run it again"):
+        job.finish()
+
+
+def test_a_lock_that_cannot_be_is_done_without(music, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr("datamodules.encode.FileLock.acquire", refuse)
+    work(EncodingJob.create(music, Coarse()), Coarse())
