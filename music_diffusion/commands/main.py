@@ -50,9 +50,9 @@ def main(args: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"error: unknown command {command!r}\n{USAGE}", file=sys.stderr)
         return 2
-    report_events()
-    signal.signal(signal.SIGTERM, terminate)  # until training starts
     try:
+        report_events()
+        signal.signal(signal.SIGTERM, terminate)  # until training starts
         run(command, options)
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning makes SystemExit of Ctrl-C

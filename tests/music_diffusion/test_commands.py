@@ -243,7 +243,24 @@ def test_sigterm_stops_what_is_not_training(monkeypatch, capfd):
     assert capfd.readouterr().err == "stopped\n"
 
 
-def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys):
+@pytest.fixture
+def ctrl_c():
+    """Python's handler, back after a command that ignores Ctrl-C while it exits."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_ctrl_c_in_the_first_moments_is_one_too(monkeypatch, capsys, ctrl_c):
+    def press():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "report_events", press)
+    assert cli.main(["fit"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys, ctrl_c):
     def like_lightning(*_: object) -> None:
         try:
             raise KeyboardInterrupt
@@ -253,6 +270,7 @@ def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys):
     monkeypatch.setattr(cli, "run", like_lightning)
     assert cli.main(["encode"]) == cli.main(["fit"]) == 130
     assert capsys.readouterr().err == "stopped\nstopped\n"
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # once more breaks no exit
     monkeypatch.setattr(cli, "run", lambda *_: sys.exit(143))
     with pytest.raises(SystemExit, match="143"):
         cli.main(["fit"])
