@@ -94,7 +94,7 @@ class Song:
     out: str = "song"
     seconds: float | None = None
     levels: str | None = None
-    level_3: LevelSettings = LevelSettings(BASE, DPM(steps=50), 1.5)
+    level_3: LevelSettings = LevelSettings(BASE, DPM(steps=25, noise_scale=0.9), 1.5)
     level_2: LevelSettings = LevelSettings(init_strength=0.5)
     level_1: LevelSettings = LevelSettings(None, DDIM(steps=70), 2.0, init_strength=0.67)
     level_0: LevelSettings = LevelSettings(None, DDIM(steps=20), 1.3, init_strength=0.5)
