@@ -1,27 +1,24 @@
-"""Audio files: find, probe, read and write."""
+"""Audio files: find, probe and read; `audio.writing` writes them."""
 
-import errno
 import logging
 import os
-import shutil
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
 from typing import Literal
 
-import soundfile
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from audio.downmix import mix
-from audio.libsndfile import name_for_libsndfile
 from audio.opening import FFMPEG, SNDFILE, open_source
 from audio.resample import ratio, resample_sinc
 from audio.source import AudioError as AudioError
+from audio.writing import write as write
+from audio.writing import write_pieces as write_pieces
 from foundation.checks import check_choice
 from foundation.errors import MissingFileError, UserError
-from foundation.files import replacing, user_path
+from foundation.files import user_path
 
 AUDIO_SUFFIXES = (*SNDFILE, *FFMPEG)
 LOOKED_FOR = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
@@ -250,31 +247,3 @@ def read(
         raise UserError(f"can't read {length} samples of {path}: the length must be at least 1")
     with Reader(path, sample_rate, channels, too_loud) as reader:
         return reader.read(start, reader.num_samples if length is None else start + length)
-
-
-def write(path: str | Path, samples: Tensor, sample_rate: int, format: str = "PCM16") -> None:
-    """Write samples [C, T] as .wav or .flac, complete or not at all.
-
-    PCM16 clips to [-1, 1]; FLOAT (wav only) keeps every value. Raises UserError for another name or
-    format and for samples that aren't finite, OSError where the file can't be written.
-    """
-    path = Path(path)
-    container = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
-    if container is None:
-        raise UserError(f"can't write {path}: the name must end in .wav or .flac")
-    if format not in ("PCM16", "FLOAT") or (format == "FLOAT" and container == "FLAC"):
-        raise UserError(f"can't write {path} as {format}: PCM16, or FLOAT for .wav")
-    if samples.dim() != 2 or not samples.isfinite().all():
-        raise UserError(f"audio must be finite [channels, samples], got {list(samples.shape)}")
-    samples = samples.detach().float().cpu()
-    if format == "PCM16":
-        samples = (samples.clamp(-1, 1) * 2**15).round().clamp(max=2**15 - 1).to(torch.int16)
-    subtype = "PCM_16" if format == "PCM16" else "FLOAT"
-    try:
-        with replacing(path) as temporary:
-            name = name_for_libsndfile(temporary)
-            soundfile.write(name, samples.T.numpy(), sample_rate, subtype, format=container)
-    except soundfile.LibsndfileError as error:  # its message is always "System error"
-        full = shutil.disk_usage(path.parent).free < samples.nbytes
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, os.strerror(number), str(path)) from error

@@ -74,10 +74,10 @@ class SongMaker:
         self.sample_rate = next(iter(rates.values()))
         if len(set(rates.values())) > 1:
             raise UserError(f"all models must have one sample rate, got {rates}")
-        self.init: Tensor | None = None
+        self.init: audio.Reader | None = None
         if song.init_audio:
             channels = 1 if song.order else 2
-            self.init = audio.read(song.init_audio, sample_rate=self.sample_rate, channels=channels)
+            self.init = audio.Reader(song.init_audio, self.sample_rate, channels, song.too_loud)
         self.num_samples = self._num_samples()
         self.passes = self._passes()
 
@@ -86,12 +86,12 @@ class SongMaker:
         song = self.song
         if song.seconds is None:
             if self.init is not None:
-                return self.init.shape[-1]
+                return self.init.num_samples
             return round(SECONDS * self.sample_rate)
         num_samples = max(1, round(song.seconds * self.sample_rate))
-        if self.init is not None and num_samples > self.init.shape[-1]:
+        if self.init is not None and num_samples > self.init.num_samples:
             raise UserError(
-                f"{song.init_audio} has {self.init.shape[-1] / self.sample_rate:.2f} s, "
+                f"{song.init_audio} has {self.init.num_samples / self.sample_rate:.2f} s, "
                 f"the song can't be longer: leave out seconds, or lower {song.seconds}"
             )
         return num_samples
@@ -153,7 +153,9 @@ class SongMaker:
     def _read_init(self, start: int, stop: int) -> Tensor:
         """Read the initial audio [1, C, stop - start], followed by silence."""
         assert self.init is not None
-        part = self.init[None, :, start:stop]
+        if start >= self.init.num_samples:
+            return torch.zeros(1, self.init.channels or 1, stop - start)
+        part = self.init.read(start, stop)[None]
         return pad(part, (0, stop - start - part.shape[-1]))
 
     def _context(self, model: LevelModel) -> Tensor:
@@ -168,7 +170,9 @@ class SongMaker:
         if path is not None:
             total = audio.probe(path).num_samples_at(self.sample_rate)
             first = max(0, total - num_samples)
-            end = audio.read(path, first, None, self.sample_rate, codec.channels)
+            end = audio.read(
+                path, first, None, self.sample_rate, codec.channels, self.song.too_loud
+            )
         silence = 0 if codec.continuous else num_samples - end.shape[-1]
         return pad(end, (silence, 0))[None]
 

@@ -1,6 +1,7 @@
 """Settings of a song."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from audio import crossfade
 from foundation.audio_module import BASE
@@ -88,6 +89,8 @@ class Song:
         codec_path: the codec of published checkpoints; the default is what they hold themselves
         accelerator: auto, cpu, gpu, …
         dry_run: only say how many windows and network calls it takes
+        too_loud: what to do with a music file of floats beyond 8, where full scale is 1: skip is an
+            error, clip limits them to 1, scale divides by their full scale or peak
         sha256: hashes of the checkpoints and music files; a file that has another is refused
     """
 
@@ -111,6 +114,7 @@ class Song:
     codec_path: str | None = None
     accelerator: str = "auto"
     dry_run: bool = False
+    too_loud: Literal["skip", "clip", "scale"] = "skip"
     sha256: dict[str, str] | None = None
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,10 +21,12 @@ from jbdiff.song_maker import make_song as make_with
 from jbdiff.song_settings import Song
 from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.options import call
+from music_diffusion.commands.prompt import Prompt
 from music_diffusion.commands.runs import find_checkpoint
 from music_diffusion.commands.sample_files import SampleFolder
 
 log = logging.getLogger(__name__)
+MORE = 60  # seconds of initial audio after the last that a window of the result may reach
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
 
 
@@ -54,6 +57,7 @@ def sample(
     cond: dict[str, str] | None = None,
     sample_rate: int | None = None,
     accelerator: str = "auto",
+    too_loud: Literal["skip", "clip", "scale"] = "skip",
 ) -> list[Path]:
     """Generate audio with a model; return the files, OUT/sample_0.wav and so on.
 
@@ -78,6 +82,8 @@ def sample(
         cond: metadata by name for a model that reads it: --cond.folder NAME
         sample_rate: of a published file, which doesn't hold it, in Hz
         accelerator: auto, cpu, gpu, …
+        too_loud: what to do with a prompt or initial audio of floats beyond 8, where full scale is
+            1: skip is an error, clip limits them to 1, scale divides by their full scale or peak
 
     Raises:
         UserError: for what the model can't do, for values out of range, and for unreadable files
@@ -93,21 +99,26 @@ def sample(
     if steps is not None:
         sampler = with_steps(sampler, steps)
     rate = model.sample_rate
-    given = None if prompt is None else audio.read(user_path(prompt, "prompt"), sample_rate=rate)
-    keep = None if regenerate is None else kept(given, regenerate, rate)
+    if regenerate is not None and prompt is None:
+        raise UserError("regenerate needs a prompt, the file that is repaired")
+    given = None
+    if prompt is not None:
+        given = Prompt(user_path(prompt, "prompt"), model, regenerate, too_loud)
     init = None
     if init_audio is not None:
-        init = audio.read(user_path(init_audio, "init_audio"), sample_rate=rate)
+        init = read_init(user_path(init_audio, "init_audio"), seconds, rate, too_loud)
     files = []
     for first, number in batches(count, batch_size):
         with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", bar_format=BAR) as bar:
             clips = generate(
-                model, bar, seconds=seconds, count=number, prompt=given, keep=keep, init=init,
+                model, bar, seconds=seconds, count=number, prompt=given and given.audio,
+                keep=given and given.keep, init=init,
                 strength=init_strength, sampler=sampler, seed=seed + first,
                 cond={name: [value] * number for name, value in (cond or {}).items()} or None,
             )  # fmt: skip
         one = {"seed": seed + first, "count": number, "batch_size": number, "steps": None}
-        files += folder.write(clips, model, sampler, settings | one)
+        around = given.around if given else None
+        files += folder.write(clips, model, sampler, settings | one, around)
     return files
 
 
@@ -135,20 +146,13 @@ def with_steps(sampler: Sampler | None, steps: int) -> Sampler:
     return replace(sampler, steps=steps)
 
 
-def kept(prompt: Tensor | None, part: tuple[float, float], sample_rate: int) -> Tensor:
-    """Return which samples [T] of a prompt [C, T] stay; `part` is in seconds."""
-    if prompt is None:
-        raise UserError("regenerate needs a prompt, the file that is repaired")
-    start, stop = part
-    length = prompt.shape[-1] / sample_rate
-    if not 0 <= start < stop <= length:
-        raise UserError(
-            f"regenerate needs 0 <= start < end <= {length:.2f} s, the prompt's length, "
-            f"got {start} and {stop}"
-        )
-    keep = torch.ones(prompt.shape[-1], dtype=torch.bool)
-    keep[round(start * sample_rate) : round(stop * sample_rate)] = False
-    return keep
+def read_init(path: Path, seconds: float | None, rate: int, too_loud: audio.TooLoud) -> Tensor:
+    """Read initial audio [C, T]: all of it, or what `seconds` of a result can depend on."""
+    with audio.Reader(path, rate, too_loud=too_loud) as reader:
+        if reader.source.channels > 2:
+            reader.channels = 2
+        needed = reader.num_samples if seconds is None else round((seconds + MORE) * rate)
+        return reader.read(0, max(1, needed))
 
 
 def make_song(song: Song) -> Path:

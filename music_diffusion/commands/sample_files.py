@@ -1,6 +1,6 @@
 """Files of generated audio: WAV, spectrogram, and the settings that make them again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -21,9 +21,17 @@ class SampleFolder:
         self.folder = output_folder(out)
 
     def write(
-        self, clips: Tensor, model: AudioModel, sampler: Sampler | None, settings: Mapping
+        self,
+        clips: Tensor,
+        model: AudioModel,
+        sampler: Sampler | None,
+        settings: Mapping,
+        around: Callable[[Tensor], Iterable[Tensor]] | None = None,
     ) -> list[Path]:
-        """Write clips [B, C, T], which these settings of `sample` generated together."""
+        """Write clips [B, C, T], which these settings of `sample` generated together.
+
+        `around` returns the pieces of a file that a clip is a part of.
+        """
         made, files = {**made_now(), "model": model.provenance}, []
         if model.codec is not None:
             made["codec"] = model.codec.fingerprint
@@ -31,7 +39,8 @@ class SampleFolder:
         for index, clip in enumerate(clips):
             while (path := self.folder / f"sample_{number}.wav").exists():
                 number += 1
-            audio.write(path, clip, model.sample_rate)
+            pieces = [clip] if around is None else around(clip)
+            audio.write_pieces(path, pieces, clip.shape[0], model.sample_rate)
             write_spectrogram(path.with_suffix(".png"), clip, model.sample_rate)
             used = sampler and as_settings(sampler)
             content = {"settings": absolute(settings) | {"sampler": used}}
