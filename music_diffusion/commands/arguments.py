@@ -25,16 +25,7 @@ def with_configs_first(args: list[str]) -> list[str]:
     and the current one, become importable, after everything else. Checkpoints may name the classes
     of the modules of --trust MODULE.
     """
-    args = plain_values(args)
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("-c", "--config", action="append", default=[])
-    parser.add_argument("--trust", action="append", default=[])
-    parser.add_argument("--model")
-    parser.add_argument("--model.jb_level", dest="level")
-    try:
-        known, rest = parser.parse_known_args(args)
-    except argparse.ArgumentError as error:
-        raise UserError(str(error)) from error
+    known, rest = first_options(args)
     configs = [find_config(name) for name in known.config]
     if known.level and not configs and not known.model:
         configs = [find_config("jbdiff")]
@@ -47,6 +38,25 @@ def with_configs_first(args: list[str]) -> list[str]:
     first += ["--model", known.model] if known.model else []
     first += ["--model.jb_level", known.level] if known.level else []
     return first + network_of(known.level, configs, rest) + rest
+
+
+def check_early(args: list[str]) -> None:
+    """Raise UserError for empty values and missing configs, before seconds of imports pass."""
+    for name in first_options(args)[0].config:
+        find_config(name)
+
+
+def first_options(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Take the options that come first out of the others."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    parser.add_argument("--trust", action="append", default=[])
+    parser.add_argument("--model")
+    parser.add_argument("--model.jb_level", dest="level")
+    try:
+        return parser.parse_known_args(plain_values(args))
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
 
 
 def network_of(level: str | None, configs: list[Path], rest: list[str]) -> list[str]:

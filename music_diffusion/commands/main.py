@@ -84,6 +84,10 @@ def terminate(*_: object) -> None:
 
 def run(command: str, args: list[str]) -> None:
     """Parse a command's options and call its function."""
+    if command not in ("download", "quickstart"):
+        from music_diffusion.commands.arguments import check_early
+
+        check_early(args)
     if command in TRAINER:
         from music_diffusion.commands.training import train
 

@@ -1,6 +1,8 @@
 """Values of options: empty ones, ~, abbreviated names, names that aren't UTF-8."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,11 @@ def test_a_home_of_nobody_is_a_mistake(elsewhere, capsys):
 def test_an_option_that_is_not_utf_8_is_a_line(fit, capsys):
     fit("--data.audio", os.fsdecode(b"caf\xe9"), status=2)
     assert r"error: caf\xe9 isn't UTF-8: rename it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["fit", "--config", "none"], ["sample", "--out="]])
+def test_simple_mistakes_are_told_before_torch_is_imported(args):
+    code = "import sys; from music_diffusion.commands.main import main; status = main(sys.argv[1:])"
+    code += "; assert status == 2 and 'torch' not in sys.modules"
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code, *args], cwd=root, check=True)
