@@ -1,0 +1,62 @@
+"""Networks of codecs over audio of any length, with the memory that a piece needs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from audio.griffin_lim import pieces
+
+Network = Callable[[Tensor], Tensor]
+
+
+def encode_in_pieces(
+    network: Network, audio: Tensor, hop: int, piece: int, margin: int = 0
+) -> Tensor:
+    """Encode audio [B, C, T > 0] to [B, D, ceil(T / hop)], in pieces of `piece` positions.
+
+    Each piece is encoded with `margin` positions more on both sides: the result is that of the
+    whole where a position depends on no more than these.
+    """
+    count = -(-audio.shape[-1] // hop)
+    padded = pad(audio, (0, count * hop - audio.shape[-1]))
+    parts = [
+        network(padded[..., taken.start * hop : taken.stop * hop])[..., kept]
+        for taken, kept in pieces(count, margin, piece)
+    ]
+    return torch.cat(parts, dim=-1)
+
+
+def decode_in_pieces(
+    network: Network, encoded: Tensor, channels: int, hop: int, piece: int, margin: int
+) -> Tensor:
+    """Decode [B, D, L] to audio [B, channels, L * hop], in pieces of `piece` positions.
+
+    Each piece is decoded with `margin` positions more on both sides, and crossfaded over the half
+    of them in the middle, which changes nothing where a sample depends on no more than the rest.
+    """
+    batch, _, count = encoded.shape
+    whole = torch.zeros(batch, channels, count * hop, device=encoded.device)
+    for taken, _ in pieces(count, margin, piece):
+        part = _fitted(network(encoded[..., taken]), (taken.stop - taken.start) * hop)
+        target = whole[..., taken.start * hop : taken.stop * hop]
+        if taken.start:
+            _crossfade(target, part, margin * hop)
+        else:
+            target.copy_(part)
+    return whole
+
+
+def _fitted(audio: Tensor, length: int) -> Tensor:
+    """Cut or pad the end: transposed convolutions of odd strides are some samples short."""
+    return pad(audio, (0, length - audio.shape[-1]))
+
+
+def _crossfade(target: Tensor, part: Tensor, length: int) -> None:
+    """Replace target by part but for the first half length, over the next length gradually."""
+    target, part = target[..., length // 2 :], part[..., length // 2 :]
+    rising = torch.linspace(0, 1, length, device=part.device)[: part.shape[-1]]
+    faded = target[..., : len(rising)].lerp(part[..., : len(rising)], rising)
+    target.copy_(part)
+    target[..., : len(rising)] = faded

@@ -1,0 +1,221 @@
+"""Codecs around models of other libraries: formats, pieces, tokens and latents by the contract."""
+
+import json
+from abc import abstractmethod
+from functools import cached_property
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from codec.in_pieces import Network, decode_in_pieces, encode_in_pieces
+from codec.pretrained_files import (
+    TRANSFORMERS,
+    Library,
+    find_folder,
+    load_model,
+    read_settings,
+)
+from foundation.codec import LATENTS, Codec, full_precision, mono
+from foundation.errors import UserError
+from foundation.weights import fingerprint
+
+
+class Pretrained(Codec):
+    """A model of another library in a local folder, or under a name on the hub.
+
+    Long audio is encoded and decoded in pieces, each with a margin: exact for convolutions, whose
+    reach is shorter; recurrent layers and attention see a piece at a time.
+
+    Attributes:
+        model_class: its name in the library
+        kind: what config.json calls it
+        formats: the sample rates in Hz that it is known at, with their channels
+        piece_seconds, margin_seconds: of a piece, and what is added to both its sides
+        margins_encoded: whether margins are added in encoding, too
+
+    Args:
+        path: the folder, as save_pretrained writes it
+        hub: instead of path, OWNER/NAME or OWNER/NAME@REVISION, downloaded once
+    """
+
+    library: Library = TRANSFORMERS
+    model_class: str
+    kind: str
+    formats: dict[int, int]
+    subfolder = ""
+    piece_seconds, margin_seconds, margins_encoded = 20.0, 1.0, True
+    model: nn.Module
+
+    def __init__(self, path: str | None = None, hub: str | None = None):
+        super().__init__()
+        self.library.load_class(self.model_class)  # before anything is downloaded
+        folder = find_folder(path, hub, self.library, self.subfolder)
+        self._settings = read_settings(folder, self.library, self.kind)
+        self.model = load_model(folder, self.library, self.model_class)
+        self.sample_rate, self.channels, self.hop = self.read_format()
+        if self.formats.get(self.sample_rate) != self.channels:
+            known = " or ".join(f"{rate} Hz of {n}" for rate, n in self.formats.items())
+            raise UserError(
+                f"{folder} is of {self.sample_rate} Hz and {self.channels} channels, "
+                f"{type(self).__name__} takes {known}: docs/codecs.md has a class for each"
+            )
+        self.requires_grad_(False).eval()
+
+    @abstractmethod
+    def read_format(self) -> tuple[int, int, int]:
+        """Return the model's sample rate, channels and hop."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash all weights, all settings, and the number of codebooks."""
+        settings = json.dumps(self._settings, sort_keys=True)
+        label = f"{type(self).__name__} {self.num_codebooks} {settings}"
+        return fingerprint(label, self.model.state_dict())
+
+    def positions(self, seconds: float) -> int:
+        """Round seconds up to positions."""
+        return -int(-seconds * self.sample_rate // self.hop)
+
+    @torch.no_grad()
+    def _encode(self, network: Network, audio: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
+        """Encode audio [B, C, T] by a network to [B, rows, ceil(T / hop)]."""
+        fitted = with_channels(audio, self.channels).float()
+        if not audio.shape[-1]:
+            return torch.zeros(len(audio), rows, 0, dtype=dtype, device=audio.device)
+        piece = self.positions(self.piece_seconds)
+        margin = self.positions(self.margin_seconds) if self.margins_encoded else 0
+        with full_precision(audio):
+            return encode_in_pieces(network, fitted, self.hop, piece, margin)
+
+    @torch.no_grad()
+    def _decode(self, network: Network, encoded: Tensor) -> Tensor:
+        """Decode [B, D, L] by a network to audio [B, C, L * hop] in [-1, 1]."""
+        piece, margin = self.positions(self.piece_seconds), self.positions(self.margin_seconds)
+        with full_precision(encoded):
+            audio = decode_in_pieces(network, encoded, self.channels, self.hop, piece, margin)
+        return audio.clamp(-1, 1)
+
+
+class PretrainedTokens(Pretrained):
+    """A pretrained codec of tokens.
+
+    Attributes:
+        fewest: codebooks that can be decoded
+
+    Args:
+        path: the folder, as save_pretrained writes it
+        hub: instead of path, OWNER/NAME or OWNER/NAME@REVISION, downloaded once
+        num_codebooks: how many of the codebooks tokens have, from the coarsest; all if null
+    """
+
+    fewest = 1
+
+    def __init__(
+        self, path: str | None = None, hub: str | None = None, num_codebooks: int | None = None
+    ):
+        super().__init__(path, hub)
+        most = self.count_codebooks()
+        self.num_codebooks = most if num_codebooks is None else num_codebooks
+        if not self.fewest <= self.num_codebooks <= most:
+            raise UserError(f"num_codebooks must be {self.fewest} to {most}, got {num_codebooks}")
+        self.codebook_size = self.model.config.codebook_size
+
+    def count_codebooks(self) -> int:
+        """Return how many codebooks the model has."""
+        return self.model.config.num_quantizers
+
+    def read_format(self) -> tuple[int, int, int]:
+        config = self.model.config
+        return config.sampling_rate, config.audio_channels, prod(config.upsampling_ratios)
+
+    def encode(self, audio: Tensor) -> Tensor:
+        return self._encode(self.to_codes, audio, self.num_codebooks, torch.int64)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        self.check_tokens(tokens)
+        return self._decode(self.to_audio, tokens)
+
+    @abstractmethod
+    def to_codes(self, audio: Tensor) -> Tensor:
+        """Encode a piece of audio [B, C, L * hop] to tokens [B, K, L]."""
+
+    @abstractmethod
+    def to_audio(self, tokens: Tensor) -> Tensor:
+        """Decode a piece of tokens [B, K, L] to audio [B, C, about L * hop]."""
+
+
+class Residual(PretrainedTokens):
+    """A codec whose tokens are residual codes of latents that its decoder takes unrounded, too.
+
+    Latents are scaled by the mean and deviation of the sum of all codebooks' vectors.
+    """
+
+    stream_names = ("tokens", LATENTS)
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, path: str | None = None, hub: str | None = None, num_codebooks: int | None = None
+    ):
+        super().__init__(path, hub, num_codebooks)
+        vectors = self.stage_vectors()  # [K, V, D]
+        variance = vectors.var(1, unbiased=False).sum(0)
+        self.register_buffer("shift", vectors.mean(1).sum(0)[:, None])
+        self.register_buffer("scale", variance.sqrt().clamp(min=1e-6)[:, None])
+        self.latent_dim = vectors.shape[-1]
+
+    @abstractmethod
+    def stage_vectors(self) -> Tensor:
+        """Return the vectors [K, V, D] of all codebooks in the space of latents."""
+
+    @abstractmethod
+    def quantise(self, latents: Tensor) -> Tensor:
+        """Round latents [B, D, L] as the encoder makes them to codes [B, K, L]."""
+
+    @abstractmethod
+    def look_up(self, tokens: Tensor) -> Tensor:
+        """Sum the vectors of tokens [B, K, L] to latents [B, D, L] as the decoder takes them."""
+
+    def to_codes(self, audio: Tensor) -> Tensor:
+        return self.quantise(self.model.encoder(audio))
+
+    def to_audio(self, tokens: Tensor) -> Tensor:
+        return self.model.decoder(self.look_up(tokens))
+
+    def to_latents(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] to latents [B, D, ceil(T / hop)], which no codebook rounds."""
+        latents = self._encode(self.model.encoder, audio, len(self.shift), torch.float32)
+        return (latents - self.shift) / self.scale
+
+    def from_latents(self, latents: Tensor) -> Tensor:
+        """Decode latents [B, D, L] as they are to audio [B, C, L * hop] in [-1, 1]."""
+        return self._decode(self.model.decoder, self._denormalise(latents))
+
+    @torch.no_grad()
+    def tokens_to_latents(self, tokens: Tensor) -> Tensor:
+        self.check_tokens(tokens)
+        return (self.look_up(tokens) - self.shift) / self.scale
+
+    @torch.no_grad()
+    def latents_to_tokens(self, latents: Tensor) -> Tensor:
+        return self.quantise(self._denormalise(latents))
+
+    def code_vectors(self) -> Tensor:
+        return self.stage_vectors()[: self.num_codebooks] / self.scale[:, 0]
+
+    def _denormalise(self, latents: Tensor) -> Tensor:
+        check_latents(latents, len(self.shift))
+        return latents.float() * self.scale + self.shift
+
+
+def with_channels(audio: Tensor, channels: int) -> Tensor:
+    """Mix audio [B, C, T] down or repeat it to [B, channels, T]."""
+    mixed = mono(audio)
+    return audio if audio.shape[1] == channels else mixed.repeat(1, channels, 1)
+
+
+def check_latents(latents: Tensor, dim: int) -> None:
+    """Raise UserError unless latents are [B, dim, L]."""
+    if latents.dim() != 3 or latents.shape[1] != dim:
+        raise UserError(f"latents must be [batch, {dim}, length], got {list(latents.shape)}")
