@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test check wheel
+.PHONY: install quickstart test check wheel codecs
 
 install: $(VENV)/installed
 
@@ -28,3 +28,6 @@ check: install
 
 wheel: install
 	PYTHON=$(BIN)/python packaging/try_wheel.sh
+
+codecs: install
+	PYTHON=$(BIN)/python packaging/try_codecs.sh

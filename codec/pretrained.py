@@ -167,8 +167,7 @@ class Oobleck(Pretrained):
 
     def to_latents(self, audio: Tensor) -> Tensor:
         """Encode audio [B, C, T] to latents [B, 64, ceil(T / hop)]."""
-        assert self.latent_dim is not None
-        return self._encode(self._posterior_mean, audio, self.latent_dim, torch.float32)
+        return self._encode(LATENTS, audio)
 
     def from_latents(self, latents: Tensor) -> Tensor:
         """Decode latents [B, 64, L] to audio [B, 2, L * hop] in [-1, 1]."""
@@ -176,7 +175,7 @@ class Oobleck(Pretrained):
         check_latents(latents, self.latent_dim)
         return self._decode(self._to_audio, latents.float())
 
-    def _posterior_mean(self, audio: Tensor) -> Tensor:
+    def encode_piece(self, stream: str, audio: Tensor) -> Tensor:
         return self.model.encode(audio).latent_dist.mode()
 
     def _to_audio(self, latents: Tensor) -> Tensor:

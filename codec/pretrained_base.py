@@ -2,13 +2,16 @@
 
 import json
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import pad
 
-from codec.in_pieces import Network, decode_in_pieces, encode_in_pieces
+from codec.decode_pieces import Network, decode_in_pieces
 from codec.pretrained_files import (
     TRANSFORMERS,
     Library,
@@ -18,6 +21,7 @@ from codec.pretrained_files import (
 )
 from foundation.codec import LATENTS, Codec, full_precision, mono
 from foundation.errors import UserError
+from foundation.pieces import Piece, Read, ahead, pieces
 from foundation.weights import fingerprint
 
 
@@ -45,7 +49,7 @@ class Pretrained(Codec):
     formats: dict[int, int]
     subfolder = ""
     piece_seconds, margin_seconds, margins_encoded = 20.0, 1.0, True
-    model: nn.Module
+    model: Any  # of a package that may not be installed
 
     def __init__(self, path: str | None = None, hub: str | None = None):
         super().__init__()
@@ -73,25 +77,62 @@ class Pretrained(Codec):
         label = f"{type(self).__name__} {self.num_codebooks} {settings}"
         return fingerprint(label, self.model.state_dict())
 
-    def positions(self, seconds: float) -> int:
+    def _positions(self, seconds: float) -> int:
         """Round seconds up to positions."""
         return -int(-seconds * self.sample_rate // self.hop)
 
+    @abstractmethod
+    def encode_piece(self, stream: str, audio: Tensor) -> Tensor:
+        """Encode a piece of audio [B, C, L * hop] to tokens [B, K, L] or latents [B, D, L]."""
+
+    def encode_in_pieces(
+        self, read: Read, num_samples: int, names: tuple[str, ...]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Encode as `Codec.encode_in_pieces` says, in the pieces that `encode` works in."""
+        self.check_streams(names)
+        device = next(self.model.parameters()).device
+        for part, audio in ahead(lambda p: read(p.first, p.last), self._pieces(num_samples)):
+            samples = audio[None].to(device)
+            encoded = {name: self._encode_part(name, samples, part) for name in names}
+            for name, values in encoded.items():
+                self.check_encoded(values, part.stop - part.start, name)
+            yield encoded
+
+    def _encode(self, stream: str, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] to a stream [B, K, L] or [B, D, L], L = ceil(T / hop)."""
+        audio = with_channels(audio, self.channels)
+        parts = [
+            self._encode_part(stream, audio[..., part.first : part.last], part)
+            for part in self._pieces(audio.shape[-1])
+        ]
+        return torch.cat(parts, dim=-1)
+
+    def _pieces(self, num_samples: int) -> list[Piece]:
+        margin = self._positions(self.margin_seconds) if self.margins_encoded else 0
+        return pieces(
+            num_samples, self._positions(self.piece_seconds) * self.hop, margin * self.hop
+        )
+
     @torch.no_grad()
-    def _encode(self, network: Network, audio: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
-        """Encode audio [B, C, T] by a network to [B, rows, ceil(T / hop)]."""
+    def _encode_part(self, stream: str, audio: Tensor, part: Piece) -> Tensor:
+        """Encode the samples of a piece [B, C, first to last] and return start to stop of it."""
+        if part.start == part.stop:
+            return self._nothing(stream, audio)
         fitted = with_channels(audio, self.channels).float()
-        if not audio.shape[-1]:
-            return torch.zeros(len(audio), rows, 0, dtype=dtype, device=audio.device)
-        piece = self.positions(self.piece_seconds)
-        margin = self.positions(self.margin_seconds) if self.margins_encoded else 0
         with full_precision(audio):
-            return encode_in_pieces(network, fitted, self.hop, piece, margin)
+            encoded = self.encode_piece(stream, pad(fitted, (0, -fitted.shape[-1] % self.hop)))
+        before = (part.start - part.first) // self.hop
+        return encoded[..., before : before - (part.start - part.stop) // self.hop]
+
+    def _nothing(self, stream: str, audio: Tensor) -> Tensor:
+        rows = self.latent_dim if stream == LATENTS else self.num_codebooks
+        dtype = torch.float32 if stream == LATENTS else torch.int64
+        return torch.zeros(len(audio), rows or 0, 0, dtype=dtype, device=audio.device)
 
     @torch.no_grad()
     def _decode(self, network: Network, encoded: Tensor) -> Tensor:
         """Decode [B, D, L] by a network to audio [B, C, L * hop] in [-1, 1]."""
-        piece, margin = self.positions(self.piece_seconds), self.positions(self.margin_seconds)
+        piece, margin = self._positions(self.piece_seconds), self._positions(self.margin_seconds)
         with full_precision(encoded):
             audio = decode_in_pieces(network, encoded, self.channels, self.hop, piece, margin)
         return audio.clamp(-1, 1)
@@ -130,11 +171,14 @@ class PretrainedTokens(Pretrained):
         return config.sampling_rate, config.audio_channels, prod(config.upsampling_ratios)
 
     def encode(self, audio: Tensor) -> Tensor:
-        return self._encode(self.to_codes, audio, self.num_codebooks, torch.int64)
+        return self._encode("tokens", audio)
 
     def decode(self, tokens: Tensor) -> Tensor:
         self.check_tokens(tokens)
         return self._decode(self.to_audio, tokens)
+
+    def encode_piece(self, stream: str, audio: Tensor) -> Tensor:
+        return self.to_codes(audio)
 
     @abstractmethod
     def to_codes(self, audio: Tensor) -> Tensor:
@@ -177,6 +221,11 @@ class Residual(PretrainedTokens):
     def look_up(self, tokens: Tensor) -> Tensor:
         """Sum the vectors of tokens [B, K, L] to latents [B, D, L] as the decoder takes them."""
 
+    def encode_piece(self, stream: str, audio: Tensor) -> Tensor:
+        if stream == LATENTS:
+            return (self.model.encoder(audio) - self.shift) / self.scale
+        return super().encode_piece(stream, audio)
+
     def to_codes(self, audio: Tensor) -> Tensor:
         return self.quantise(self.model.encoder(audio))
 
@@ -185,8 +234,7 @@ class Residual(PretrainedTokens):
 
     def to_latents(self, audio: Tensor) -> Tensor:
         """Encode audio [B, C, T] to latents [B, D, ceil(T / hop)], which no codebook rounds."""
-        latents = self._encode(self.model.encoder, audio, len(self.shift), torch.float32)
-        return (latents - self.shift) / self.scale
+        return self._encode(LATENTS, audio)
 
     def from_latents(self, latents: Tensor) -> Tensor:
         """Decode latents [B, D, L] as they are to audio [B, C, L * hop] in [-1, 1]."""

@@ -2,13 +2,15 @@
 
 import json
 import logging
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from safetensors import SafetensorError
 from torch import nn
 
 from foundation.downloads import downloads_allowed
@@ -30,12 +32,14 @@ class Library:
         needs: what pip installs
         type_key: the setting that says what a folder holds
         weights: the file of weights; pickles are not read
+        options: of its from_pretrained
     """
 
     name: str
     needs: str
     type_key: str
     weights: str
+    options: Mapping[str, bool] = field(default_factory=dict)
 
     def load_class(self, name: str) -> type[nn.Module]:
         """Import a class; UserError where the package isn't installed or too old."""
@@ -47,7 +51,11 @@ class Library:
 
 TRANSFORMERS = Library("transformers", "transformers>=4.57", "model_type", "model.safetensors")
 DIFFUSERS = Library(
-    "diffusers", "diffusers>=0.35", "_class_name", "diffusion_pytorch_model.safetensors"
+    "diffusers",
+    "diffusers>=0.35",
+    "_class_name",
+    "diffusion_pytorch_model.safetensors",
+    {"low_cpu_mem_usage": False},  # which needs one more package
 )
 
 
@@ -141,11 +149,15 @@ def load_model(folder: Path, library: Library, class_name: str) -> nn.Module:
     """Load all weights of a model in float32, from safetensors alone, without the network."""
     kind = library.load_class(class_name)
     try:
-        with _no_progress_bars(library):
+        with _quietly(library):
             model, report = kind.from_pretrained(  # pyright: ignore[reportAttributeAccessIssue]
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                **library.options,
             )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder} can't be loaded as {class_name}: {reason}") from error
     lacking = sorted(str(name) for name in [*report["missing_keys"], *report["mismatched_keys"]])
@@ -158,12 +170,17 @@ def load_model(folder: Path, library: Library, class_name: str) -> nn.Module:
 
 
 @contextmanager
-def _no_progress_bars(library: Library) -> Iterator[None]:
+def _quietly(library: Library) -> Iterator[None]:
+    """Load without the library's progress bars, warnings and tables: errors say it in a line."""
     settings = import_module(f"{library.name}.utils.logging")
-    shown = settings.is_progress_bar_enabled()
+    shown, verbosity = settings.is_progress_bar_enabled(), settings.get_verbosity()
     settings.disable_progress_bar()
+    settings.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
+        settings.set_verbosity(verbosity)
         if shown:
             settings.enable_progress_bar()

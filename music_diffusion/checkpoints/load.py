@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule
 
 from foundation.audio_module import AudioModel
+from foundation.downloads import no_downloads
 from foundation.errors import MissingFileError, UserError
 from foundation.settings import CONFIG, read_config
 from foundation.weights import check_state, load_strictly, read_content, read_state
@@ -87,7 +88,8 @@ def rebuild(content: dict, source: str | Path) -> LightningModule:
     settings.pop("_instantiator", None)
     import_named(settings, source)
     try:
-        model = build(settings)
+        with no_downloads():
+            model = build(settings)
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, ArgumentError) as error:

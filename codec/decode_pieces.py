@@ -1,4 +1,4 @@
-"""Networks of codecs over audio of any length, with the memory that a piece needs."""
+"""Decoding of any length by a network that is not local, with the memory that a piece needs."""
 
 from collections.abc import Callable
 
@@ -9,23 +9,6 @@ from torch.nn.functional import pad
 from audio.griffin_lim import pieces
 
 Network = Callable[[Tensor], Tensor]
-
-
-def encode_in_pieces(
-    network: Network, audio: Tensor, hop: int, piece: int, margin: int = 0
-) -> Tensor:
-    """Encode audio [B, C, T > 0] to [B, D, ceil(T / hop)], in pieces of `piece` positions.
-
-    Each piece is encoded with `margin` positions more on both sides: the result is that of the
-    whole where a position depends on no more than these.
-    """
-    count = -(-audio.shape[-1] // hop)
-    padded = pad(audio, (0, count * hop - audio.shape[-1]))
-    parts = [
-        network(padded[..., taken.start * hop : taken.stop * hop])[..., kept]
-        for taken, kept in pieces(count, margin, piece)
-    ]
-    return torch.cat(parts, dim=-1)
 
 
 def decode_in_pieces(
