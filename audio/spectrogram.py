@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,23 @@ FLOOR = -100.0  # dB below a full-scale sine, drawn black
 LOWEST = 40  # Hz
 ROWS = 300  # of the picture, an octave of 44.1 kHz audio has 33
 MARKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)  # Hz
+COLOURS = "magma"
+PLOT = "plot"  # the text in a PNG file that says where the plot is
+NUMBERS = re.compile(r"(?:[0-9]+\.[0-9]{4} ){4}[0-9]+\.[0-9]{4}")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Where in a picture the sound is: its edges as shares of the width or height, from top left.
+
+    `seconds` is how much sound it shows.
+    """
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+    seconds: float = math.inf
 
 
 def decibels(audio: Tensor, window_length: int = 4096) -> Tensor:
@@ -45,7 +64,10 @@ def octaves(spectrum: Tensor, sample_rate: int) -> Tensor:
 
 
 def write_spectrogram(path: str | Path, audio: Tensor, sample_rate: int) -> np.ndarray:
-    """Draw audio [C, T] to a PNG file and return the picture [H, W, 3] in 0..255."""
+    """Draw audio [C, T] to a PNG file and return the picture [H, W, 3] in 0..255.
+
+    The file says where in the picture the plot is, for `read_plot`.
+    """
     return write_spectrograms(path, {"": audio}, sample_rate)
 
 
@@ -55,6 +77,7 @@ def write_spectrograms(
     """Draw clips [C, T] below each other under their titles; return the picture [H, W, 3]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import
     from matplotlib.figure import Figure
+    from matplotlib.image import imsave
 
     figure = Figure(figsize=(8, 4 if len(clips) == 1 else 3 * len(clips)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -63,7 +86,10 @@ def write_spectrograms(
         draw(axes, audio, sample_rate)
         axes.set_title(title, loc="left")
     rows[-1].set_xlabel("seconds")
-    canvas.print_png(str(path))
+    canvas.draw()  # by which the axes get their places
+    seconds = max(audio.shape[-1] for audio in clips.values()) / sample_rate
+    text = {PLOT: place(rows[0], seconds)} if len(clips) == 1 else {}
+    imsave(path, canvas.buffer_rgba(), format="png", metadata=text)  # type: ignore[arg-type]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
@@ -74,7 +100,7 @@ def draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
         origin="lower",
         aspect="auto",
         extent=(0, audio.shape[-1] / sample_rate, 0, ROWS),
-        cmap="magma",
+        cmap=COLOURS,
         vmin=FLOOR,
         vmax=0,
     )
@@ -83,3 +109,28 @@ def draw(axes: "Axes", audio: Tensor, sample_rate: int) -> None:
     axes.set_yticks(heights, [f"{mark // 1000}k" if mark >= 1000 else str(mark) for mark in marks])
     axes.set_ylabel("Hz")
     axes.figure.colorbar(picture, label="dB", ax=axes)
+
+
+def place(axes: "Axes", seconds: float) -> str:
+    """Write as text where in its figure a plot of so much sound is."""
+    left, bottom, right, top = axes.get_position().extents
+    return " ".join(f"{number:.4f}" for number in (left, 1 - top, right, 1 - bottom, seconds))
+
+
+def write_plain(path: str | Path, spectrum: Tensor) -> None:
+    """Draw a spectrum in dB [F, N] to a PNG file of N by F pixels, without axes."""
+    from matplotlib.image import imsave  # slow to import
+
+    imsave(path, spectrum.numpy(), cmap=COLOURS, vmin=FLOOR, vmax=0, origin="lower", format="png")
+
+
+def read_plot(path: str | Path) -> Plot | None:
+    """Read where the plot is in a PNG file of `write_spectrogram`; None for any other file."""
+    from PIL import Image  # which matplotlib needs, too
+
+    try:
+        with Image.open(path) as picture:
+            text = str(picture.info.get(PLOT))
+    except OSError:
+        return None
+    return Plot(*map(float, text.split())) if NUMBERS.fullmatch(text) else None

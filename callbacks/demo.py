@@ -15,6 +15,7 @@ from torch import Tensor
 
 from audio import files as audio_files
 from audio.spectrogram import write_spectrogram
+from callbacks.reference_clips import references
 from callbacks.trial import is_trial
 from callbacks.validation import warn_without_validation
 from foundation.audio_module import AudioModel, Batch
@@ -43,7 +44,8 @@ class Demo(Callback):
     `batch` is the first validation batch, and `generator` lies on the module's device. A demo is
     made by one process while the others wait, leaves the random streams of training alone, and when
     it fails, training goes on. Sanity checks and `fast_dev_run` make none. In the predict loop it
-    writes the audio that `predict_step` returns by name.
+    writes the audio that `predict_step` returns by name. Beside the demos, `demos/reference` holds
+    validation music of the samples' length, as it is and after the model's codec.
 
     Args:
         every_n_steps: steps from one demo to the next at least; null makes one at each validation
@@ -152,7 +154,20 @@ class Demo(Callback):
             clips = write_clips(folder, name, audio, pl_module.sample_rate)
             for logger in trainer.loggers if clips else []:
                 log_clips(logger, name, clips, pl_module.sample_rate, trainer.global_step)
+        self._write_references(trainer, pl_module, demos, folder.parent / "reference")
         prune(folder.parent, self.keep)
+
+    def _write_references(
+        self, trainer: Trainer, pl_module: AudioModel, demos: dict[str, Tensor], folder: Path
+    ) -> None:
+        """Write, once, validation music of the samples' length, and what the codec makes of it."""
+        codec, sample = getattr(pl_module, "codec", None), demos.get("sample")
+        if codec is None or sample is None or folder.exists():
+            return
+        with torch.no_grad():
+            real = references(trainer, codec, sample.shape[-1], self.num_demos, pl_module.device)
+        for name, audio in real.items():
+            write_clips(folder, name, audio, codec.sample_rate)
 
 
 def prune(demos: Path, keep: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
+import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
@@ -38,6 +39,24 @@ def spread_segments(
         start = max(0, min(middle, ends[index] - num_samples) - first)
         length = min(num_samples, ends[index] - first)
         yield audio.read(files[index], start, length, sample_rate, channels=1)
+
+
+def references(
+    trainer: Trainer, codec: Codec, num_samples: int, count: int, device: torch.device
+) -> dict[str, Tensor]:
+    """Return validation music as it is and after the codec: [B, 1, T] each; {} without its files.
+
+    Files shorter than `num_samples` are left out, so that all clips have one length.
+    """
+    files, rate = validation_files(trainer), codec.sample_rate
+    if not files:
+        return {}
+    found = spread_segments(files, rate, num_samples, count, range(count))
+    segments = [segment for segment in found if segment.shape[-1] == num_samples]
+    rendered = [decoded(codec, segment.to(device)) for segment in segments]
+    if not segments:
+        return {}
+    return {"original": torch.stack(segments), "round_trip": torch.cat(rendered)}
 
 
 def decoded(codec: Codec, segment: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from callbacks.trial import is_trial
 from foundation.errors import UserError
 from foundation.files import remove_leftovers
 
-WRITTEN = ("checkpoints", "demos", "config.yaml", "fad.csv", "fad.png")  # by a run
+WRITTEN = ("checkpoints", "demos", "config.yaml", "fad.csv", "fad.png")
+WRITTEN += ("index.html", "index_files", "curves.csv", "provenance.json")  # by a run
 
 
 class RunFolder(Callback):

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from audio import files as audio
+from audio.page.write import update_page
 from audio.spectrogram import write_spectrogram
 from foundation.audio_module import BASE
 from foundation.errors import MissingFileError, UserError
@@ -70,7 +71,10 @@ class SongFolder:
         shutil.rmtree(self.parts)
 
     def write(self, buffers: dict[str, Buffer], sample_rate: int, num_samples: int) -> None:
-        """Write what there is of each level's audio, and of the song, the last pass in stereo."""
+        """Write what there is of each level's audio, and of the song, the last pass in stereo.
+
+        The page in the folder plays them.
+        """
         last = "dance" if "dance" in self.settings["sha256"] else f"level_{min(self.levels)}"
         for name, buffer in buffers.items():
             if not buffer.end:
@@ -82,6 +86,7 @@ class SongFolder:
                     self._write(folder / f"{name}.wav", made[i], sample_rate)
                 if name == last:
                     self._write(folder / "song.wav", made[i].expand(2, -1), sample_rate)
+        update_page(self.folder)
 
     @property
     def levels(self) -> list[int]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from music_diffusion.checkpoints.load import load_model as load
     from music_diffusion.commands.encode import encode
     from music_diffusion.commands.fad import fad
+    from music_diffusion.commands.page import page
     from music_diffusion.commands.sample import make_song, sample
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "generate",
     "load",
     "make_song",
+    "page",
     "sample",
 ]
 HOMES = {
@@ -49,6 +51,7 @@ HOMES = {
     "encode": "music_diffusion.commands.encode",
     "fad": "music_diffusion.commands.fad",
     "make_song": "music_diffusion.commands.sample",
+    "page": "music_diffusion.commands.page",
     "sample": "music_diffusion.commands.sample",
 }
 

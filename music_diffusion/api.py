@@ -12,6 +12,7 @@ from torch import Tensor
 from callbacks.batch_seed import BatchSeed
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
+from callbacks.listening_page import ListeningPage
 from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.run_folder import RunFolder, local_folder
@@ -137,7 +138,7 @@ def _fit_objects(
         check_parts(read_content(resumed, in_place=True), Path(resumed))
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
-    always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths()]
+    always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths(), ListeningPage()]
     if not any(isinstance(callback, NonFinite) for callback in callbacks):
         always.append(NonFinite())
     options |= {

@@ -10,6 +10,8 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
+from callbacks.run_folder import local_folder
+from foundation.files import write_json
 from foundation.settings import as_settings, class_path
 from music_diffusion.checkpoints.named_classes import trust_named
 from music_diffusion.version import commit, version
@@ -32,27 +34,36 @@ def made_now() -> dict[str, str]:
 
 
 class Provenance(Callback):
-    """Write into each checkpoint what it is made with, as `provenance`.
+    """Write into each checkpoint what it is made with, as `provenance`, and into provenance.json.
 
     Version and commit, command, seed, the codec's fingerprint and, where the data module describes
     it, the music: its folder, tracks, hours, hash and licence.
     """
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and (folder := local_folder(trainer)):
+            write_json(folder / f"{KEY}.json", made_with(trainer, pl_module))
+
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
     ) -> None:
-        content: dict[str, object] = {**made_now(), "seed": seed_of_run()}
-        if codec := getattr(pl_module, "codec", None):
-            content["codec"] = codec.fingerprint
-        if describe := getattr(trainer.datamodule, "describe", None):  # type: ignore[attr-defined]
-            content["data"] = describe()
-        checkpoint[KEY] = content
+        checkpoint[KEY] = made_with(trainer, pl_module)
         make_plain(checkpoint, pl_module)
         with suppress(OSError):  # a cache that can't be written: sample will ask for --trust
             trust_named(checkpoint.get("hyper_parameters"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 checkpoint[WANDB_ID] = logger.version
+
+
+def made_with(trainer: Trainer, module: LightningModule) -> dict[str, object]:
+    """Return what a training's model is made with."""
+    content: dict[str, object] = {**made_now(), "seed": seed_of_run()}
+    if codec := getattr(module, "codec", None):
+        content["codec"] = codec.fingerprint
+    if describe := getattr(trainer.datamodule, "describe", None):  # type: ignore[attr-defined]
+        content["data"] = describe()
+    return content
 
 
 def make_plain(checkpoint: dict, module: LightningModule) -> None:

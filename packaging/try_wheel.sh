@@ -32,6 +32,7 @@ $md fit --config sedd_absorb --config tiny --config quickstart --name tiny --dat
   --model.sampler.steps 2 --trainer.limit_val_batches 1 --trainer.accelerator cpu
 $md sample last --seconds 3 --count 1 --steps 2 --accelerator cpu
 $md encode samples --out store --accelerator cpu
+$md page samples
 $md fad samples samples --embedding logmel --device cpu
 ../env/bin/python - <<'PYTHON'
 import music_diffusion as md

@@ -22,6 +22,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config song
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
+  page       a page to hear a folder of audio, or compare folders, in a browser: DIR [DIR ...]
   download   published weights: lists them, or gets those named
   quickstart music by the base model, fine-tuned to built-in or your music [--audio DIR]
 
@@ -33,7 +34,7 @@ After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 
 shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "quickstart", "download")
+COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "page", "quickstart", "download")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -109,6 +110,10 @@ def run(command: str, args: list[str]) -> None:
         from music_diffusion.commands.options import call
 
         print_score(call("fad", fad, args, add_options))
+    elif command == "page":
+        from music_diffusion.commands import page
+
+        page.run(args)
     elif command == "download":
         from music_diffusion.downloads.fetch import main as download
 

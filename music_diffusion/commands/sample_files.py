@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from audio import files as audio
+from audio.page.write import update_page
 from audio.spectrogram import write_spectrogram
 from foundation.audio_module import AudioModel
 from foundation.files import output_folder, user_path, write_json
@@ -46,6 +47,7 @@ class SampleFolder:
             content = {"settings": absolute(settings) | {"sampler": used}}
             write_json(path.with_suffix(".json"), content | {"index": index, "made": made})
             files.append(path)
+        update_page(self.folder)
         return files
 
 

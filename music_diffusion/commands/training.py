@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
+from callbacks.listening_page import ListeningPage
 from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.run_folder import RunFolder, local_folder
@@ -35,7 +36,7 @@ of the newest run. The options of the model and the data:
 codec.vqvae_module.VQVAEModule; --data.help datamodules.token_data.TokenDataModule or
 datamodules.wav.WavDataModule."""
 
-ALWAYS = (BatchSeed, Termination, Provenance, StoredPaths, OptimizerSettings)
+ALWAYS = (BatchSeed, Termination, Provenance, StoredPaths, ListeningPage, OptimizerSettings)
 CHECKPOINT_PARTS = {  # of Lightning's
     "state_dict": dict,
     "loops": dict,

@@ -9,8 +9,9 @@ from tests.jbdiff.songs import Studio
 
 @pytest.fixture
 def pictures(monkeypatch):
-    """Draw no spectrograms; the paths of those that would have been drawn."""
+    """Draw no spectrograms and no page; the paths of what would have been drawn."""
     drawn = []
+    monkeypatch.setattr("jbdiff.song_files.update_page", lambda *_: None)
     monkeypatch.setattr("jbdiff.song_files.write_spectrogram", lambda path, *_: drawn.append(path))
     return drawn
 

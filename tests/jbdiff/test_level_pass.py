@@ -12,7 +12,7 @@ from foundation.errors import UserError
 from jbdiff.song_files import SongFolder
 from jbdiff.song_maker import SongMaker
 from jbdiff.song_settings import Song
-from tests.jbdiff.songs import RATE
+from tests.jbdiff.songs import RATE, Studio
 
 pytestmark = pytest.mark.usefixtures("command_line")
 
@@ -225,6 +225,14 @@ def test_joining_windows_takes_most_of_the_clicks_at_their_borders(studio, monke
         return float((made - whole).diff().abs()[window - 1 :: window].mean())
 
     assert clicks(1024) < clicks(0) / 2
+
+
+def test_a_songs_page_plays_it_and_its_levels(tmp_path, monkeypatch):
+    monkeypatch.setattr("jbdiff.song_files.write_film", lambda *_: None)
+    studio = Studio(tmp_path)
+    text = (studio.make(studio.song(levels="2", seconds=0.1)) / "index.html").read_text()
+    assert text.count("<audio") == 2 and 'src="song.wav"' in text and 'src="level_2.wav"' in text
+    assert "settings.json" in text
 
 
 def test_the_estimate_counts_windows_and_calls(studio):

@@ -31,9 +31,10 @@ def test_samples_have_settings_beside_them_that_make_them_again(trained, capsys)
     sampler = ["--sampler", "Scaled", "--sampler.size", "0.3", "--seconds", "0.05"]
     assert cli.main(["sample", "last", *options, *sampler]) == 0
     assert "sample_0.wav, sample_1.wav, sample_2.wav" in capsys.readouterr().out
-    assert sorted(path.suffix for path in Path("samples").iterdir()) == 3 * [".json"] + 3 * [
-        ".png"
-    ] + 3 * [".wav"]
+    suffixes = [path.suffix for path in Path("samples").iterdir()]
+    assert sorted(suffixes) == [".html"] + 3 * [".json"] + 3 * [".png"] + 3 * [".wav"]
+    page = Path("samples/index.html").read_text()
+    assert page.count("<audio") == 3 and "&quot;seed&quot;: 9" in page
     assert settings("samples/sample_2.json")["seed"] == 9
     made = json.loads(Path("samples/sample_2.json").read_text())["made"]
     assert made["commit"] and made["model"]["data"]["tracks"] == 16  # what it was trained on

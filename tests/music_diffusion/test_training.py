@@ -30,7 +30,11 @@ def test_a_run_has_a_folder_named_by_the_time_and_last_finds_the_newest(fit, cap
     first = only_run()
     assert first.name.startswith("20") and step(first / "checkpoints/last.ckpt") == 4
     names = {path.name for path in first.iterdir()} - {".lock"}
-    assert names == {"checkpoints", "config.yaml", "demos"}
+    page = {"index.html", "curves.csv", "provenance.json"}
+    assert names == {"checkpoints", "config.yaml", "demos"} | page
+    text = (first / "index.html").read_text()
+    assert "demos/step_00000004/sample_0.wav" in text and "val/loss" in text
+    assert "class_path: tests.music_diffusion.toy.Tone" in text and "&quot;commit&quot;" in text
     fit("--name", "mine")
     fit("--ckpt_path", "last", "--trainer.max_steps", "6")
     assert step(RUNS / "mine/checkpoints/last.ckpt") == 6
