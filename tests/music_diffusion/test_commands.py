@@ -212,7 +212,9 @@ def test_quickstart_plays_before_and_after_with_the_same_seeds(tmp_path, monkeyp
     assert sorted(path.name for path in Path("runs/quickstart").glob("*.png")) == [
         f"sample_{i}.png" for i in range(4)
     ]
-    assert "isn't trained again" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "isn't trained again" in printed and "runs/quickstart/compare/index.html" in printed
+    assert Path("runs/quickstart/compare/index.html").read_text().count("<audio") == 8
 
 
 def test_encode_with_wrong_devices_is_a_line(music, tmp_path, capsys):
