@@ -149,7 +149,7 @@ class Oobleck(Pretrained):
     model_class, kind = "AutoencoderOobleck", "AutoencoderOobleck"
     formats = {44100: 2}
     stream_names = (LATENTS,)
-    num_codebooks, codebook_size = 0, 0
+    codebook_size = 1  # there are no tokens; headers of stores hold sizes from 1
 
     def __init__(self, path: str | None = None, hub: str | None = None):
         super().__init__(path, hub)

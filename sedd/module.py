@@ -78,6 +78,7 @@ class SEDD(AudioModel):
         group: int = 1,
     ):
         codec = codec or JukeboxCodec()
+        codec.check_streams(("tokens",))
         super().__init__(codec if group == 1 else GroupedCodec(codec, group))
         self.save_settings()
         codec = self.codec

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from codec.pretrained import DAC, EnCodec, Mimi, Oobleck, StereoEnCodec, XCodec
 from foundation.downloads import no_downloads
 from foundation.errors import MissingFileError, UserError
 from foundation.weights import read_state, write_state
+from jbdiff.latent_transformer import LatentDiT
+from jbdiff.module import JBDiff
+from jbdiff.samplers import DDIM
+from music_diffusion.commands.main import main
+from sedd.module import SEDD
 from tests.codec import pretrained_models as models
 
 MODELS = {
@@ -26,7 +32,7 @@ MODELS = {
     "dac 44": (DAC, models.dac, 44100, 1, 8, 9),
     "mimi": (Mimi, models.mimi, 24000, 1, 1920, 4),
     "xcodec": (XCodec, models.xcodec, 16000, 1, 320, 4),
-    "oobleck": (Oobleck, models.oobleck, 44100, 2, 8, 0),
+    "oobleck": (Oobleck, models.oobleck, 44100, 2, 8, 1),
 }
 WITH_TOKENS = [name for name in MODELS if name != "oobleck"]
 WITH_LATENTS = ["encodec 24", "encodec 32", "dac 16", "dac 24", "dac 44", "oobleck"]
@@ -286,3 +292,54 @@ def test_a_missing_package_is_named(monkeypatch, folders):
     monkeypatch.setattr(pretrained_files, "import_module", refuse)
     with pytest.raises(UserError, match="pip install 'transformers>=.*the extra `codecs`"):
         DAC(folders["dac 44"])
+
+
+def fit(music: Path, *options: str) -> int:
+    args = [
+        "fit",
+        "--data.audio",
+        str(music),
+        "--data.batch_size=2",
+        "--data.num_workers=0",
+        "--trainer.fast_dev_run=1",
+    ]
+    return main([*args, "--trainer.accelerator=cpu", *options])
+
+
+def test_sedd_trains_on_the_nine_codebooks_of_a_dac(command_line, folders, music):
+    small = ["hidden_size=16", "num_blocks=1", "num_heads=2", "cond_dim=8"]
+    codec = ["--model.codec=codec.pretrained.DAC", f"--model.codec.path={folders['dac 44']}"]
+    net = [f"--model.net.{option}" for option in small]
+    options = ["--config=configs/sedd_absorb.yaml", *codec, *net, "--model.length=32"]
+    assert fit(music, *options, "--model.start_from_codebooks=true") == 0
+
+
+def test_level_3_trains_on_the_latents_of_oobleck(command_line, folders, music):
+    small = ["channels=4", "hidden_size=16", "num_blocks=1", "num_heads=2", "cond_dim=8"]
+    codec = ["--model.codec=codec.pretrained.Oobleck", f"--model.codec.path={folders['oobleck']}"]
+    net = [f"--model.net.{option}" for option in [*small, "near=4", "patch=2"]]
+    net = ["--model.net=jbdiff.latent_transformer.LatentDiT", *net]
+    options = [
+        "--model.jb_level=3",
+        *codec,
+        *net,
+        "--model.base_tokens=16",
+    ]
+    assert fit(music, *options) == 0
+
+
+def test_a_level_3_of_oobleck_generates_and_continues_stereo(codecs):
+    sizes = {"hidden_size": 16, "num_blocks": 1, "num_heads": 2, "cond_dim": 8}
+    net = partial(LatentDiT, channels=4, **sizes, near=4, patch=2)
+    model = JBDiff(3, codec=codecs["oobleck"], net=net, base_tokens=256, sampler=DDIM(2)).eval()
+    made = model.generate(0.1, count=2)
+    assert made.shape == (2, 2, 4410) and made.isfinite().all()
+    prompt = noise(2, 3000)
+    longer = model.generate(0.05, prompt=prompt)
+    assert longer.shape == (1, 2, 3000 + 2205)
+    assert torch.equal(longer[0, :, :1000], prompt[:, :1000])
+
+
+def test_sedd_says_that_oobleck_has_no_tokens(codecs):
+    with pytest.raises(UserError, match="Oobleck has the streams .'latents',., not .'tokens'."):
+        SEDD(codecs["oobleck"])
