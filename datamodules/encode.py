@@ -20,7 +20,7 @@ from datamodules.token_store import Header, TokenStore, track_key
 from datamodules.tracks import name_of, report_left_out
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
-from foundation.files import bytes_of, cache_folder, output_folder, user_path
+from foundation.files import bytes_of, cache_folder, output_folder, printable, user_path
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class EncodingJob:
         self.keys = {path: self.stored_key(key) for path, key in self.keys.items()}
         self.store.drop_except(set(self.keys.values()))
         for reason in self.failed.values():
-            log.warning("not encoded: %s", reason)
+            log.warning("not encoded: %s", printable(reason))
         report_left_out(self.root)
         if not self.store.keys():
             count = len(self.keys | self.failed)

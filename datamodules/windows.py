@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from datamodules.tracks import Track
 from foundation.errors import UserError
+from foundation.files import printable
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 8  # windows tried in place of one that can't be read
@@ -60,7 +61,7 @@ class Windows(ABC):
                 return {**self.cut(track, start, draw), "cond": dict(track.cond)}
             except (UserError, OSError) as error:
                 if track.name not in self.reported:
-                    log.warning("another window is used: %s", error)
+                    log.warning("another window is used: %s", printable(str(error)))
                 self.reported.add(track.name)
                 last = track.path
         raise UserError(f"{ATTEMPTS} windows in a row can't be read, the last one of {last}")
