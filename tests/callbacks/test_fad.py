@@ -168,6 +168,8 @@ def test_validation_tracks_are_found(music, tmp_path):
     assert validation_files(trainer) == []
     trainer.datamodule = data  # pyright: ignore[reportAttributeAccessIssue]
     assert validation_files(trainer) == [Path(music) / "0.wav"]
+    data.audio, data.source = None, lambda: Path(music)
+    assert validation_files(trainer) == [Path(music) / "0.wav"]  # as with the demo music
 
 
 def test_spread_segments_are_spread_over_all_files_and_stay_inside(tmp_path):
