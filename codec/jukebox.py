@@ -36,6 +36,11 @@ class JukeboxCodec(Codec):
             raise UserError(f"level must be 0 (finest), 1 or 2 (coarsest), got {level}")
         if coarser is not None and level != 2:
             raise UserError(f"level {level} refines level {level + 1}: only level 2 takes coarser")
+        if coarser is not None and coarser.sample_rate != SAMPLE_RATE:
+            raise UserError(
+                f"coarser must be a codec of {SAMPLE_RATE} Hz, this {type(coarser).__name__} is of "
+                f"{coarser.sample_rate} Hz"
+            )
         self.level, self.sample_rate, self.hop = level, SAMPLE_RATE, HOPS[level]
         self.vqvae = VQVAE()
         load_weights(self.vqvae, EMBEDDED if path is None else user_path(path, "path"))
@@ -98,7 +103,7 @@ class JukeboxCodec(Codec):
             copy = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
         return self.encode(copy)[..., : -(-audio.shape[-1] // self.hop)]
 
-    def reach(self, names: tuple[str, ...]) -> int:
+    def reach(self, names: tuple[str, ...]) -> int | None:
         """Return the margin of this level, and of the coarser one's two halves for `round_trip`."""
         margin = self.vqvae.config.margin(self.level)
         if "round_trip" not in names:
@@ -108,6 +113,8 @@ class JukeboxCodec(Codec):
             around = self.coarser.reach((LATENTS,))
         else:
             around = 2 * self.vqvae.config.margin(self.level + 1)
+        if around is None:
+            return None
         return around - -margin // hop * hop
 
     def encode_streams(self, audio: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -77,6 +77,7 @@ class DAC(Residual):
 
     model_class, kind = "DacModel", "dac"
     formats = {16000: 1, 24000: 1, 44100: 1}
+    local = True
 
     def read_format(self) -> tuple[int, int, int]:
         return self.model.config.sampling_rate, 1, prod(self.model.config.downsampling_ratios)
@@ -148,6 +149,7 @@ class Oobleck(Pretrained):
     library, subfolder = DIFFUSERS, "vae"
     model_class, kind = "AutoencoderOobleck", "AutoencoderOobleck"
     formats = {44100: 2}
+    local = True
     stream_names = (LATENTS,)
     codebook_size = 1  # there are no tokens; headers of stores hold sizes from 1
 

@@ -37,6 +37,7 @@ class Pretrained(Codec):
         formats: the sample rates in Hz that it is known at, with their channels
         piece_seconds, margin_seconds: of a piece, and what is added to both its sides
         margins_encoded: whether margins are added in encoding, too
+        local: whether positions and samples depend on nothing beyond half a margin
 
     Args:
         path: the folder, as save_pretrained writes it
@@ -49,6 +50,7 @@ class Pretrained(Codec):
     formats: dict[int, int]
     subfolder = ""
     piece_seconds, margin_seconds, margins_encoded = 20.0, 1.0, True
+    local = False
     model: Any  # of a package that may not be installed
 
     def __init__(self, path: str | None = None, hub: str | None = None):
@@ -65,6 +67,9 @@ class Pretrained(Codec):
                 f"{type(self).__name__} takes {known}: docs/codecs.md has a class for each"
             )
         self.requires_grad_(False).eval()
+
+    def __deepcopy__(self, memo: dict) -> "Pretrained":
+        return self  # settings of models are copied; the weights never change, and some can't be
 
     @abstractmethod
     def read_format(self) -> tuple[int, int, int]:
@@ -97,6 +102,10 @@ class Pretrained(Codec):
             for name, values in encoded.items():
                 self.check_encoded(values, part.stop - part.start, name)
             yield encoded
+
+    def reach(self, names: tuple[str, ...]) -> int | None:
+        """Return a margin, which is enough for encoder and decoder one after the other."""
+        return self._positions(self.margin_seconds) * self.hop if self.local else None
 
     def _encode(self, stream: str, audio: Tensor) -> Tensor:
         """Encode audio [B, C, T] to a stream [B, K, L] or [B, D, L], L = ceil(T / hop)."""

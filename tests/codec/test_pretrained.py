@@ -1,5 +1,6 @@
 """Codecs of transformers and diffusers, as small random models of those classes."""
 
+import copy
 import json
 import socket
 from functools import partial
@@ -12,6 +13,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("diffusers")
 
 from codec import pretrained_files
+from codec.jukebox import JukeboxCodec
 from codec.pretrained import DAC, EnCodec, Mimi, Oobleck, StereoEnCodec, XCodec
 from foundation.downloads import no_downloads
 from foundation.errors import MissingFileError, UserError
@@ -217,6 +219,11 @@ def test_other_rates_channels_and_models_are_refused(tmp_path, codec, build, mes
         codec(folder)
 
 
+def test_settings_with_a_codec_can_be_copied(folders):
+    fresh = Oobleck(folders["oobleck"])  # whose old weight norm can't be, before its first use
+    assert copy.deepcopy({"codec": fresh})["codec"] is fresh
+
+
 def test_a_local_folder_never_touches_the_network(folders, no_network):
     for name, row in MODELS.items():
         row[0](folders[name])
@@ -338,6 +345,15 @@ def test_a_level_3_of_oobleck_generates_and_continues_stereo(codecs):
     longer = model.generate(0.05, prompt=prompt)
     assert longer.shape == (1, 2, 3000 + 2205)
     assert torch.equal(longer[0, :, :1000], prompt[:, :1000])
+
+
+def test_a_level_2_refines_a_codec_of_its_rate_alone(codecs):
+    over = JukeboxCodec(2, coarser=codecs["oobleck"])
+    audio = noise(1, 2, 4000)
+    assert over.round_trip(audio).shape == (1, 1, 32)
+    assert over.reach(("round_trip",)) > codecs["oobleck"].reach(("latents",)) == 44104
+    with pytest.raises(UserError, match="a codec of 44100 Hz, this DAC is of 24000"):
+        JukeboxCodec(2, coarser=codecs["dac 24"])
 
 
 def test_sedd_says_that_oobleck_has_no_tokens(codecs):
