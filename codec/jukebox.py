@@ -47,7 +47,8 @@ class JukeboxCodec(Codec):
         self.codebook_size = self.vqvae.config.codebook_size
         self.latent_dim = self.vqvae.config.emb_width
         self.coarser = coarser
-        self.piece = max(self.piece, coarser.piece if coarser else 0)
+        if coarser is not None:
+            self.piece = max(self.piece, coarser.piece)
         alone = level == 2 and coarser is None
         self.stream_names = ("tokens",) if alone else ("tokens", "round_trip")
         self.eval().requires_grad_(False)

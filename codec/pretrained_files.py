@@ -49,10 +49,10 @@ class Library:
         raise UserError(f"the {self.name} here has no {name}: pip install '{self.needs}'")
 
 
-TRANSFORMERS = Library("transformers", "transformers>=4.57", "model_type", "model.safetensors")
+TRANSFORMERS = Library("transformers", "transformers>=5.24", "model_type", "model.safetensors")
 DIFFUSERS = Library(
     "diffusers",
-    "diffusers>=0.35",
+    "diffusers>=0.42",
     "_class_name",
     "diffusion_pytorch_model.safetensors",
     {"low_cpu_mem_usage": False},  # which needs one more package
