@@ -63,4 +63,5 @@ def references(
 
 def decoded(codec: Codec, segment: Tensor) -> Tensor:
     """Return a segment [C, T] as the codec renders it, [1, C, T]."""
-    return codec.decode(codec.encode(segment[None]))[..., : segment.shape[-1]]
+    tokens = codec.encode(segment[None])
+    return codec.check_decoded(codec.decode(tokens), tokens)[..., : segment.shape[-1]]

@@ -47,7 +47,8 @@ class GroupedCodec(Codec):
 
     def decode(self, tokens: Tensor) -> Tensor:
         self.check_tokens(tokens)
-        return self.codec.decode(self.ungroup(tokens))
+        tokens = self.ungroup(tokens)
+        return self.codec.check_decoded(self.codec.decode(tokens), tokens)
 
     def ungroup(self, tokens: Tensor) -> Tensor:
         """Put grouped tokens [B, K * G, L] back in order: [B, K, L * G]."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from foundation.errors import UserError
 from foundation.pieces import Read, ahead, pieces
+from foundation.returned import check_returned
 
 Held = TypeVar("Held", bound=nn.Module)
 LATENTS = "latents"  # the stream of `to_latents`, floats [B, D, L]; all others are tokens
@@ -71,7 +72,8 @@ class Codec(nn.Module, ABC):
 
     def from_latents(self, latents: Tensor) -> Tensor:
         """Decode latents [B, D, L], rounded to tokens, to audio [B, C, L * hop] in [-1, 1]."""
-        return self.decode(self.latents_to_tokens(latents))
+        tokens = self.latents_to_tokens(latents)
+        return self.check_decoded(self.decode(tokens), tokens)
 
     @property
     def continuous(self) -> bool:
@@ -149,6 +151,13 @@ class Codec(nn.Module, ABC):
             self._check_latents(encoded, length)
         else:
             self._check_tokens(encoded, length, num_samples)
+
+    def check_decoded(self, audio: Tensor, given: Tensor) -> Tensor:
+        """Return the audio of tokens [B, K, L] or latents [B, D, L]; ValueError if it isn't."""
+        method = "from_latents" if given.is_floating_point() else "decode"
+        shape = (len(given), self.channels, given.shape[-1] * self.hop)
+        check_returned(self, method, audio, shape)
+        return audio
 
     def _check_latents(self, latents: Tensor, length: int) -> None:
         fits = latents.dim() == 3 and latents.shape[1:] == (self.latent_dim, length)

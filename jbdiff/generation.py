@@ -91,7 +91,8 @@ def continue_audio(
     joined = min(join_length(codec.hop) // codec.hop, heard.shape[-1])
     kept = heard.shape[-1] if codec.continuous else joined  # phases follow from what came before
     again = heard[..., heard.shape[-1] - kept :]
-    made = codec.from_latents(torch.cat([again, latents], dim=-1)).cpu()
+    latents = torch.cat([again, latents], dim=-1)
+    made = codec.check_decoded(codec.from_latents(latents), latents).cpu()
     first = joined * codec.hop
     made = made[..., kept * codec.hop - first :][..., : first + num_samples]
     return join(earlier, made, first, "constant-power" if codec.continuous else "linear")

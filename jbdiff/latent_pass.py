@@ -53,7 +53,8 @@ class LatentBuffer:
         """Decode all latents so far; the codec works in pieces, so that long ones fit."""
         latents = self.latents.read(0, self.latents.end)
         device = next(self.codec.parameters(), latents).device
-        return self.codec.from_latents(latents.to(device)).float().cpu()
+        audio = self.codec.from_latents(latents.to(device))
+        return self.codec.check_decoded(audio, latents).float().cpu()
 
 
 class LatentPass(LevelPass):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from foundation.errors import UserError
+from foundation.returned import check_returned
 from foundation.sampler import OnStep, Sampler, check_steps, ignore_step
 from jbdiff.vdiffusion import (
     Generators,
@@ -268,13 +269,17 @@ def sample_from(
 
     Raises:
         UserError: if strength is outside [0, 1]
+        ValueError: if the sampler returned another shape
     """
-    noise = sampler.noise_scale * noise
+    start = sampler.noise_scale * noise
     if init is None:
         times = schedule(sampler.steps, None, noise.device)
-        return sampler.sample(v_fn, noise, times, generator, on_step)
-    check_strength(strength)
-    times = schedule(sampler.steps, strength, noise.device)
-    if not len(times):
-        return init
-    return sampler.sample(v_fn, noised(init, noise, times[0]), times, generator, on_step)
+    else:
+        check_strength(strength)
+        times = schedule(sampler.steps, strength, noise.device)
+        if not len(times):
+            return init
+        start = noised(init, start, times[0])
+    made = sampler.sample(v_fn, start, times, generator, on_step)
+    check_returned(sampler, "sample", made, start.shape)
+    return made

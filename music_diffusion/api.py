@@ -74,7 +74,7 @@ def decode(
     if isinstance(tokens, Tensor):
         codec.check_tokens(tokens)
         with torch.inference_mode():
-            return codec.decode(tokens)
+            return codec.check_decoded(codec.decode(tokens), tokens)
     store = TokenStore.open(user_path(tokens, "tokens"))
     store.check(Header.of(codec, ("tokens",)))
     return _decoded(store, codec)
@@ -84,7 +84,8 @@ def decode(
 def _decoded(store: TokenStore, codec: Codec) -> Iterator[tuple[str, Tensor]]:
     for key in store.keys():
         tokens = store.read(key, "tokens")
-        yield store.track(key).source, codec.decode(tokens[None])[0]
+        audio = codec.check_decoded(codec.decode(tokens[None]), tokens[None])
+        yield store.track(key).source, audio[0]
 
 
 def fit(

@@ -124,6 +124,10 @@ class SEDD(AudioModel):
         """Look up the tokens [B, K, L] of a batch, or encode its audio."""
         return batch["tokens"] if "tokens" in batch else self.codec.encode(batch["audio"])
 
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Decode tokens [B, K, L] to audio [B, C, L * hop]; ValueError if the codec doesn't."""
+        return self.codec.check_decoded(self.codec.decode(tokens), tokens)
+
     def losses(
         self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -185,7 +189,7 @@ class SEDD(AudioModel):
         tokens = self.sample_tokens(
             made.tokens.expand(*shape), made.keep.expand(*shape), generators, sampler, cond, on_step
         )
-        return splice(self.codec.decode(tokens), made, self.codec.hop)
+        return splice(self.decode(tokens), made, self.codec.hop)
 
     def sample_tokens(
         self,
@@ -216,8 +220,8 @@ class SEDD(AudioModel):
         empty = real.new_zeros(num_demos, real.shape[1], length)
         sampled = self.sample_tokens(empty, torch.zeros_like(empty, dtype=torch.bool), generator)
         return {
-            "sample": self.codec.decode(sampled),
-            "real": self.codec.decode(real[..., :length]),
+            "sample": self.decode(sampled),
+            "real": self.decode(real[..., :length]),
         }
 
     def configure_optimizers(self) -> dict:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from foundation.checks import check_at_least
 from foundation.errors import UserError
+from foundation.returned import check_returned
 from foundation.sampler import OnStep, Sampler, check_steps, ignore_step
 from sedd.draws import Draws, Generators
 from sedd.graph import Graph
@@ -116,7 +117,9 @@ class TokenSampler(Sampler):
         check_kept(tokens, keep, graph)
         draws = Draws(generator, len(tokens), tokens.device)
         x = torch.where(keep, tokens, draws.limit(graph, *tokens.shape[1:]))
-        return self.reverse(score_fn, graph, noise, x, ~keep, draws, on_step)
+        made = self.reverse(score_fn, graph, noise, x, ~keep, draws, on_step)
+        check_returned(self, "reverse", made, tokens.shape)
+        return made
 
     def jumps(self, score_fn: ScoreFn, x: Tensor, where: Tensor, sigma: Tensor) -> Tensor:
         """Compute log scores [P, V] of the P tokens of x [B, K, L] where `where` is true."""

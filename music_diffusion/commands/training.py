@@ -48,6 +48,7 @@ CHECKPOINT_PARTS = {  # of Lightning's
     "lr_schedulers": list,
 }
 NEEDED = ("state_dict", "loops", "epoch", "global_step", "pytorch-lightning_version")
+LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 
 
 class CommandLine(LightningCLI):
@@ -200,3 +201,6 @@ def check_parts(content: dict, file: Path) -> None:
     for name, kind in CHECKPOINT_PARTS.items():
         if not isinstance(content.get(name, None if name in NEEDED else kind()), kind):
             raise UserError(f"{file} is damaged: it has no {name} of a run; resume an earlier one")
+    for name in LOOPS:
+        if not isinstance(content["loops"].get(name), dict):
+            raise UserError(f"{file} is damaged: its loops have no {name}; resume an earlier one")

@@ -1,5 +1,9 @@
-"""Settings in YAML, read without what YAML's aliases could make of a small file."""
+"""Settings in YAML, read without what YAML's aliases could make of a small file.
 
+Members of an Enum, which are defaults of some of Lightning's texts, are written as their values.
+"""
+
+from enum import Enum
 from pathlib import Path
 
 import yaml
@@ -7,6 +11,13 @@ import yaml
 from foundation.errors import UserError, unreadable
 
 LARGEST = 100_000  # values of a file, with those that aliases repeat; ours have a hundred
+
+
+def write_member(dumper: yaml.SafeDumper, member: Enum) -> yaml.Node:
+    return dumper.represent_data(member.value)
+
+
+yaml.SafeDumper.add_multi_representer(Enum, write_member)
 
 
 def read_yaml(path: Path) -> dict:

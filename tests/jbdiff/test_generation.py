@@ -34,6 +34,26 @@ def test_steps_are_counted_through_all_windows():
     assert seen == [(n, 6) for n in range(1, 7)]  # 4410 samples are three windows of 2048
 
 
+class Mono(DDIM):
+    """A sampler of somebody's that loses the batch."""
+
+    def sample(self, *args):
+        return super().sample(*args)[0]
+
+
+class Silent(DDIM):
+    """A sampler of somebody's that forgot to return."""
+
+    def sample(self, *args):
+        super().sample(*args)
+
+
+@pytest.mark.parametrize(("kind", "got"), [(Mono, r"\[64, 16\]"), (Silent, "NoneType")])
+def test_a_sampler_that_returns_something_else_is_told_by_its_name(kind, got):
+    with pytest.raises(ValueError, match=rf"{kind.__name__}.sample must return .*, got {got}"):
+        level().generate(sampler=kind(1))
+
+
 def test_a_prompt_comes_first_and_is_the_context():
     model, prompt = level(), tone(6000).expand(2, -1)
     made = model.generate(0.05, prompt=prompt, sampler=FAST)

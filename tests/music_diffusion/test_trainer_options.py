@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
 
 import music_diffusion as md
@@ -123,6 +124,14 @@ def test_options_of_the_command_line_have_the_types_of_lightning(elsewhere):
     assert cli.main(args) == 0
     saved = torch.load("runs/run/checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] in (1, 2)
+
+
+def test_a_callback_with_an_enum_among_its_defaults_is_written(elsewhere):
+    options = ["--trainer.callbacks+=Timer", "--trainer.callbacks.duration=00:00:01:00"]
+    assert cli.main(["fit", "--config", "toy.yaml", "--name", "run", *options]) == 0
+    written = yaml.safe_load(Path("runs/run/config.yaml").read_text())["trainer"]["callbacks"][-1]
+    assert written["init_args"]["interval"] == "step"
+    assert cli.main(["fit", "--config", "runs/run/config.yaml", "--name", "again"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -231,13 +231,21 @@ def test_a_checkpoint_of_another_model_is_refused(fit, elsewhere, capsys):
     assert "other.ckpt is of model a.B, the config's is" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{"loops": 3}, {"epoch": None}, {"optimizer_states": {}}])
-def test_a_checkpoint_of_another_form_is_refused(fit, change, capsys):
+FORMS = [
+    ({"loops": 3}, "it has no loops of a run"),
+    ({"loops": {"fit_loop": {}}}, "its loops have no validate_loop"),
+    ({"epoch": None}, "it has no epoch of a run"),
+    ({"optimizer_states": {}}, "it has no optimizer_states of a run"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), FORMS)
+def test_a_checkpoint_of_another_form_is_refused(fit, change, words, capsys):
     fit("--name", "mine", "--trainer.max_steps", "1")
     last = RUNS / "mine/checkpoints/last.ckpt"
     torch.save(torch.load(last, weights_only=True) | change, "bad.ckpt")
     fit("--ckpt_path", "bad.ckpt", status=2)
-    assert f"bad.ckpt is damaged: it has no {[*change][0]} of a run" in capsys.readouterr().err
+    assert f"bad.ckpt is damaged: {words}" in capsys.readouterr().err
 
 
 def test_an_error_in_a_users_class_keeps_its_traceback(fit):

@@ -214,3 +214,27 @@ def test_three_codebooks_go_all_the_way(tmp_path):
     keep[256:512] = False
     repaired = model.generate(prompt=song, keep=keep)[0]
     assert repaired.shape == song.shape and torch.equal(repaired[:, 960:], song[:, 960:])
+
+
+class Flat(Analytic):
+    """A sampler of somebody's that loses the codebooks."""
+
+    def reverse(self, *args):
+        return super().reverse(*args)[:, 0]
+
+
+class Halved(Coarse):
+    """A codec of somebody's that decodes half of the samples."""
+
+    def decode(self, tokens):
+        return super().decode(tokens)[..., ::2]
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_wrong_shapes_of_a_users_class_are_told_by_its_name(group):
+    model = SEDD(Halved(), net=NET, length=16, group=group)
+    sampler = Flat(1)
+    with pytest.raises(ValueError, match=r"Flat.reverse must return a tensor \[2, ., .+, got \[2"):
+        model.generate(0.256, count=2, sampler=sampler)
+    with pytest.raises(ValueError, match=r"Halved.decode must .* \[2, 1, 2048\], got \[2, 1, 1024"):
+        model.generate(0.256, count=2, sampler=Analytic(1))
