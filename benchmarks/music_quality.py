@@ -11,7 +11,6 @@ score of the nearest passage (metrics/copying.py), of the reference's clips too,
 
 import argparse
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from audio import files as audio_files
 from foundation.errors import UserError
-from metrics.copying import nearest_passage
+from metrics.copying import nearest_passage, notes_of
 from metrics.frechet import Gaussian, frechet
 from metrics.musicality import RATE, beat_clarity, noise_in_colour, tonal_peak
 from metrics.musicnn import Musicnn
@@ -56,15 +55,17 @@ def measures(clips: Tensor, embedding: Musicnn, references: dict[str, Gaussian])
     return f"{len(clips)} | {peak:.3f} | {beat:.3f} | {distances} | {level:.1f}"
 
 
-def copies(clips: Tensor, folder: str) -> str:
-    """Say how near clips [N, T] lie to their nearest passages of the music in a folder."""
+def music_of(folder: str) -> list[tuple[str, Tensor]]:
+    """Read the notes of all music in a folder, for `copies`."""
+    return [
+        (path.name, notes_of(audio_files.read(path, sample_rate=RATE, channels=1)[0]))
+        for path in audio_files.find(folder)
+    ]
 
-    def tracks() -> Iterator[tuple[str, Tensor]]:
-        for path in audio_files.find(folder):
-            yield path.name, audio_files.read(path, sample_rate=RATE, channels=1)[0]
 
-    music = list(tracks())
-    scores = torch.tensor([nearest_passage(clip, music).score for clip in clips])
+def copies(clips: Tensor, music: list[tuple[str, Tensor]]) -> str:
+    """Say how near clips [N, T] lie to their nearest passages of music."""
+    scores = torch.tensor([nearest_passage(notes_of(clip), music).score for clip in clips])
     return f" | {scores.median():.3f} | {scores.max():.3f}"
 
 
@@ -90,11 +91,12 @@ def main() -> None:
     draw = torch.Generator().manual_seed(0)
     rows |= {f"noise in {n}'s colour": noise_in_colour(c, draw) for n, c in known.items()}
     rows |= {name: clips_of(folder, seconds) for name, folder in options.folders}
-    copying = " | nearest passage, median | greatest" if options.copies_of else ""
+    music = music_of(options.copies_of) if options.copies_of else []
+    copying = " | nearest passage, median | greatest" if music else ""
     print(f"| | clips | peak | beat | {' | '.join(f'FAD {n}' for n in known)} | dB{copying} |")
     print("|" + " --- |" * (6 + len(known) - 1 + (2 if copying else 0)))
     for name, clips in rows.items():
-        near = copies(clips, options.copies_of) if options.copies_of else ""
+        near = copies(clips, music) if music else ""
         print(f"| {name} | {measures(clips, embedding, references)}{near} |", flush=True)
 
 
