@@ -21,7 +21,8 @@ class Plan:
     tokens: Tensor  # [1, K, L]
     keep: Tensor  # [1, K, L], true where a token stays
     original: Tensor | None = None  # [C, T], padded to the whole length
-    num_samples: int | None = None  # where the audio ends, if before its last token does
+    fresh: Tensor | None = None  # [T], true where samples are generated
+    num_samples: int | None = None  # where the audio ends, which may be before its last token does
 
 
 def plan(
@@ -35,18 +36,23 @@ def plan(
 
     Samples of the prompt stay where `keep` [T] is true; without it all do, and new ones follow.
     """
-    new = 0 if seconds is None else max(1, round(seconds * codec.sample_rate / codec.hop))
+    added = 0 if seconds is None else max(1, round(seconds * codec.sample_rate))
     if prompt is None:
-        empty = torch.zeros(1, codec.num_codebooks, new, dtype=torch.long, device=device)
-        return Plan(empty, torch.zeros_like(empty, dtype=torch.bool))
+        length = -(-added // codec.hop)
+        empty = torch.zeros(1, codec.num_codebooks, length, dtype=torch.long, device=device)
+        return Plan(empty, torch.zeros_like(empty, dtype=torch.bool), num_samples=added)
+    given = prompt.shape[-1]
+    total = -(-(given + added) // codec.hop)
     tokens = codec.encode(prompt[None].to(device))
-    kept = torch.ones_like(tokens, dtype=torch.bool)
+    tokens = pad(tokens, (0, total - tokens.shape[-1]))
+    fresh = torch.arange(total * codec.hop) >= given  # a token that isn't full is drawn anew
     if keep is not None:
-        whole = pad(keep, (0, tokens.shape[-1] * codec.hop - len(keep)), value=True)
-        kept = whole.view(-1, codec.hop).all(1).to(device).expand_as(tokens)
-    tokens, kept = pad(tokens, (0, new)), pad(kept, (0, new))
-    original = pad(prompt.cpu(), (0, tokens.shape[-1] * codec.hop - prompt.shape[-1]))
-    return Plan(tokens, kept, original, None if keep is None else prompt.shape[-1])
+        fresh = pad(~keep.cpu(), (0, len(fresh) - given), value=False)
+    kept = ~fresh.view(total, codec.hop).any(1).to(device).expand_as(tokens)
+    if keep is not None:
+        fresh = (~kept[0, 0].cpu()).repeat_interleave(codec.hop)
+    original = pad(prompt.cpu(), (0, len(fresh) - given))
+    return Plan(tokens, kept, original, fresh, given + added)
 
 
 def windows(keep: Tensor, window: int) -> list[slice]:
@@ -79,14 +85,14 @@ def fill(
     return tokens
 
 
-def splice(audio: Tensor, plan: Plan, hop: int) -> Tensor:
+def splice(audio: Tensor, plan: Plan) -> Tensor:
     """Put generated audio [B, C, T] into the original, with short linear fades on its side.
 
     The result has the original's channels, or the audio's where the original is mono.
     """
-    if plan.original is None:
-        return audio
-    new = (~plan.keep[:, 0]).float().repeat_interleave(hop, dim=1).to(audio.device)  # [1, T]
+    if plan.original is None or plan.fresh is None:
+        return audio[..., : plan.num_samples]
+    new = plan.fresh[None].float().to(audio.device)  # [1, T]
     new = avg_pool1d(pad(new, (FADE, FADE), mode="replicate"), 2 * FADE + 1, stride=1)
     weight = (2 * new).clamp(max=1)  # reaches 1 at the border, falls to 0 within the prompt
     if len(plan.original) not in (1, audio.shape[1]):

@@ -189,7 +189,7 @@ class SEDD(AudioModel):
         tokens = self.sample_tokens(
             made.tokens.expand(*shape), made.keep.expand(*shape), generators, sampler, cond, on_step
         )
-        return splice(self.decode(tokens), made, self.codec.hop)
+        return splice(self.decode(tokens), made)
 
     def sample_tokens(
         self,

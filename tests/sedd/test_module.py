@@ -209,7 +209,7 @@ def test_three_codebooks_go_all_the_way(tmp_path):
     assert model.net.state_dict()["vocab_embed.embedding"].shape == (3 * 5, 16)
     batch = {"tokens": torch.randint(4, (2, 3, 16))}
     assert model.losses(batch, torch.tensor([0.3, 0.9])).shape == (2,)
-    assert model.generate(0.5, count=2).shape == (2, 1, 62 * 64)
+    assert model.generate(0.5, count=2).shape == (2, 1, 4000)
     song, keep = 0.9 * torch.rand(1, 1024), torch.ones(1024, dtype=torch.bool)
     keep[256:512] = False
     repaired = model.generate(prompt=song, keep=keep)[0]
@@ -238,3 +238,15 @@ def test_wrong_shapes_of_a_users_class_are_told_by_its_name(group):
         model.generate(0.256, count=2, sampler=sampler)
     with pytest.raises(ValueError, match=r"Halved.decode must .* \[2, 1, 2048\], got \[2, 1, 1024"):
         model.generate(0.256, count=2, sampler=Analytic(1))
+
+
+@pytest.mark.parametrize("length", [1024, 1000, 30])
+def test_a_continuation_begins_where_the_prompt_ends(length):
+    """The last token of a prompt is seldom full: what it lacks is generated, not silent."""
+    model = module().eval()
+    prompt = torch.full((1, length), 0.3)
+    made = model.generate(0.1, prompt=prompt)[0]
+    hop, rate = model.codec.hop, model.sample_rate
+    assert made.shape[-1] == length + round(0.1 * rate)
+    assert torch.equal(made[:, : max(0, length - 441)], prompt[:, : max(0, length - 441)])
+    assert (made[:, length : length + hop] != 0).float().mean() > 0.5
