@@ -103,10 +103,10 @@ class WavTokenizer(Codec):
             raise UserError(f"bandwidth_id must be 0 to {BANDWIDTHS - 1}, got {bandwidth_id}")
         self.net = build(used(read(path)), path, bandwidth_id)
         self.hop, self.bandwidth_id = self.net.encoder.hop, bandwidth_id
-        self.piece = (
+        self.frames_at_once = (
             None if piece_seconds is None else round(piece_seconds * SAMPLE_RATE / self.hop)
         )
-        if self.piece is not None and self.piece < 4 * TRIM:
+        if self.frames_at_once is not None and self.frames_at_once < 4 * TRIM:
             shortest = 4 * TRIM * self.hop / SAMPLE_RATE
             raise UserError(f"piece_seconds must be at least {shortest:g}, got {piece_seconds}")
         self.eval().requires_grad_(False)
@@ -161,9 +161,9 @@ class WavTokenizer(Codec):
         self.check_tokens(tokens)
         tokens = tokens[:, 0]
         with full_precision(tokens):
-            if self.piece is None or tokens.shape[1] <= self.piece:
+            if self.frames_at_once is None or tokens.shape[1] <= self.frames_at_once:
                 return self.net.decode(tokens).clamp(-1, 1)
-            return self._decode_pieces(tokens, self.piece).clamp(-1, 1)
+            return self._decode_pieces(tokens, self.frames_at_once).clamp(-1, 1)
 
     def code_vectors(self) -> Tensor:
         return self.net.codebook.embed[None]

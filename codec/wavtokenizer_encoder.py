@@ -72,8 +72,8 @@ class SkipLSTM(nn.Module):
 
     def after(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Continue from the state after what came before x [B, C, L]; also return the new one."""
-        out, state = self.lstm(x.permute(2, 0, 1), state)
-        return x + out.permute(1, 2, 0), state
+        out, after = self.lstm(x.permute(2, 0, 1), state)
+        return x + out.permute(1, 2, 0), after
 
 
 class Encoder(nn.Module):

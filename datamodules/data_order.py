@@ -58,7 +58,7 @@ class ResumableSampler(Sampler[tuple[int, int]]):
         return [order[k % len(order)] for k in range(self.rank, total, self.world_size)]
 
 
-class RepeatingSampler(ResumableSampler, SequentialSampler):
+class RepeatingSampler(ResumableSampler, SequentialSampler):  # pyright: ignore[reportGeneralTypeIssues]
     """The same examples in the same order in every epoch, for `overfit_batches`.
 
     For Lightning it is a sequential one, which it doesn't replace by its own.

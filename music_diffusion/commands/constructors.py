@@ -4,7 +4,7 @@ jsonargparse turns an exception of a class it makes into one of its own, several
 the line of a user's class that raised it is lost.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from traceback import walk_tb
@@ -52,12 +52,12 @@ def raised_in_parser(error: BaseException) -> bool:
     return frame.f_globals["__name__"].startswith("jsonargparse")
 
 
-def construct(kind: Callable[..., Made], *args, **kwargs) -> Made:
+def construct(class_type: type[Made], *args, **kwargs) -> Made:
     """Make an object for the parser."""
     if not watched.get():
-        return kind(*args, **kwargs)
+        return class_type(*args, **kwargs)
     try:
-        return kind(*args, **kwargs)
+        return class_type(*args, **kwargs)
     except Exception as error:
         raise Raised(error) from error
 
