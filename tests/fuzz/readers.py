@@ -20,7 +20,7 @@ from metrics.fad import compare
 from metrics.musicnn_convert import DATA, FOLDER, INDEX, convert
 from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.options import call
-from music_diffusion.commands.training import check_resumable
+from music_diffusion.commands.training import LOOPS, check_resumable
 from music_diffusion.downloads.record import read_record
 from tests.metrics.tensorflow_table import tensorflow_index
 from tests.music_diffusion.toy import Scaled, Tone
@@ -51,7 +51,7 @@ def make_checkpoint(folder: Path, zipped: bool = True) -> Path:
         "global_step": 4,
         "pytorch-lightning_version": "2.6.0",
         "state_dict": Tone().state_dict(),
-        "loops": {"fit_loop": {"state_dict": {}}},
+        "loops": {name: {"state_dict": {}} for name in LOOPS},
         "callbacks": {"BestCheckpoint": {"best": 0.5}},
         "optimizer_states": [{"state": {0: {"step": torch.tensor(4.0)}}, "param_groups": []}],
         "lr_schedulers": [],
