@@ -1,6 +1,7 @@
 import atexit
 import multiprocessing
 import os
+import select
 import signal
 import time
 
@@ -12,7 +13,8 @@ from datamodules.loader_workers import WorkerLoader, end, held, leave_signals_to
 
 
 def loader(num_workers: int, **options) -> WorkerLoader:
-    options |= {"worker_init_fn": leave_signals_to_main, "multiprocessing_context": "fork"}
+    options = {"worker_init_fn": leave_signals_to_main} | options
+    options |= {"multiprocessing_context": "fork"}
     dataset = options.pop("dataset", torch.arange(8))
     return WorkerLoader(dataset, num_workers=num_workers, **options)
 
@@ -66,6 +68,26 @@ def test_stuck_workers_are_killed_within_the_grace_of_all(at_exit):
         worker.join(5)
         assert worker.exitcode == -signal.SIGKILL
     assert time.monotonic() - start < 5
+
+
+def test_workers_of_a_main_process_that_is_killed_while_they_start_end_too():
+    here, there = os.pipe()
+
+    def slow(worker: int) -> None:
+        leave_signals_to_main(worker)
+        os.write(there, b".")
+        time.sleep(0.5)
+
+    def run() -> None:
+        next(iter(loader(2, worker_init_fn=slow)))
+
+    main = multiprocessing.get_context("fork").Process(target=run)
+    main.start()
+    os.close(there)
+    assert os.read(here, 1) + os.read(here, 1) == b".."
+    main.kill()
+    main.join()
+    assert select.select([here], [], [], 8)[0] and os.read(here, 2) == b""  # all of them closed it
 
 
 def test_a_worker_ends_also_where_another_could_not_be_started(at_exit, monkeypatch):
