@@ -19,8 +19,8 @@ def validation_files(trainer: Trainer) -> list[Path]:
     data = getattr(trainer, "datamodule", None)
     tracks = getattr(data, "val_tracks", None) or []
     root = user_path(getattr(data, "audio", None) or ".", "audio")
-    if root == Path(".") and hasattr(data, "source"):  # the demo music
-        root = data.source()
+    if root == Path(".") and (source := getattr(data, "source", None)):  # the demo music
+        root = source()
     suffixes = audio.AUDIO_SUFFIXES
     paths = [path for track in tracks for path in (track.path, root / track.name)]
     return sorted({p for p in paths if p.suffix.lower() in suffixes and p.is_file()})
