@@ -78,7 +78,7 @@ def test_the_trim_covers_what_is_local_and_joins_are_smooth(path, hop, monkeypat
     for name, layer in list(layers.named_modules()):
         if isinstance(layer, nn.GroupNorm | wavtokenizer_decoder.Attention):
             layers.set_submodule(name, nn.Identity())  # what is left is local
-    tokens = torch.randint(4096, (1, 1, 3 * codec.piece + 11))
+    tokens = torch.randint(4096, (1, 1, 3 * codec.frames_at_once + 11))
     whole = codec.net.decode(tokens[:, 0]).clamp(-1, 1)
     torch.testing.assert_close(codec.decode(tokens), whole, atol=1e-5, rtol=1e-4)
     monkeypatch.setattr(wavtokenizer, "TRIM", 1)
@@ -87,7 +87,7 @@ def test_the_trim_covers_what_is_local_and_joins_are_smooth(path, hop, monkeypat
 
 def test_pieces_are_decoded_close_to_the_whole(path):
     pieces, whole = (WavTokenizer(str(path), seconds) for seconds in (8.0, None))
-    tokens = torch.randint(4096, (1, 1, 2 * pieces.piece))
+    tokens = torch.randint(4096, (1, 1, 2 * pieces.frames_at_once))
     ours, theirs = pieces.decode(tokens), whole.decode(tokens)
     assert (ours - theirs).square().mean() < 1e-2 * theirs.square().mean()
 
