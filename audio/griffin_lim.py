@@ -4,7 +4,6 @@ Perraudin, Balazs and Soendergaard 2013, "A fast Griffin-Lim algorithm".
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -129,15 +128,3 @@ def griffin_lim(
         turned = turned.mul_(scale)
     audio = inverse(torch.view_as_complex(turned))
     return audio[:, frames.outside : frames.outside + count * frames.hop]
-
-
-def pieces(count: int, margin: int, length: int) -> Iterator[tuple[slice, slice]]:
-    """Split `count` positions: which to compute, and which of those to return.
-
-    Each piece is computed with `margin` more at both ends. Where that is as far as a position's
-    result reaches, the pieces' results put together are the whole's.
-    """
-    for start in range(0, count, length):
-        stop = min(start + length, count)
-        begin = max(0, start - margin)
-        yield slice(begin, min(count, stop + margin)), slice(start - begin, stop - begin)

@@ -1,15 +1,25 @@
-"""What a copy keeps of the music: notes (chroma) and attacks (onsets). Both at 44.1 kHz."""
+"""What a copy keeps of the music: notes (chroma) and attacks (onsets), at 44.1 kHz."""
 
 import torch
 from torch import Tensor
 
 RATE = 44100
+LOWEST, HIGHEST = 55.0, 4186.0  # Hz, of the notes
 
 
-def _magnitudes(audio: Tensor, size: int, hop: int) -> Tensor:
-    """Measure audio [B, 1, T] to [B, F, N]."""
-    window = torch.hann_window(size, device=audio.device)
-    return torch.stft(audio[:, 0].float(), size, hop, window=window, return_complex=True).abs()
+def magnitudes(mono: Tensor, size: int, hop: int) -> Tensor:
+    """Measure audio [B, T] to [B, F, N]."""
+    window = torch.hann_window(size, device=mono.device)
+    return torch.stft(mono.float(), size, hop, window=window, return_complex=True).abs()
+
+
+def pitch_classes(power: Tensor, sample_rate: int) -> Tensor:
+    """Sum power [B, F, N] of even frequencies, from A1 to the piano's highest C: [B, 12, N]."""
+    frequencies = torch.linspace(0, sample_rate / 2, power.shape[1])
+    inside = (frequencies > LOWEST) & (frequencies < HIGHEST)
+    classes = (12 * torch.log2(frequencies[inside] / 440)).round().long() % 12
+    folded = power.new_zeros(len(power), 12, power.shape[2])
+    return folded.index_add_(1, classes.to(power.device), power[:, inside.to(power.device)])
 
 
 def chroma(audio: Tensor) -> Tensor:
@@ -17,13 +27,7 @@ def chroma(audio: Tensor) -> Tensor:
 
     Returns [B, 12, N].
     """
-    spectrum = _magnitudes(audio, 8192, 2048).square()
-    frequencies = torch.linspace(0, RATE / 2, spectrum.shape[1])
-    inside = (frequencies > 55) & (frequencies < 4186)
-    classes = (12 * torch.log2(frequencies[inside] / 440)).round().long() % 12
-    folded = spectrum.new_zeros(len(spectrum), 12, spectrum.shape[2])
-    folded.index_add_(1, classes.to(audio.device), spectrum[:, inside.to(audio.device)])
-    folded = folded.sqrt()
+    folded = pitch_classes(magnitudes(audio[:, 0], 8192, 2048).square(), RATE).sqrt()
     return folded - folded.mean(1, keepdim=True)
 
 
@@ -38,7 +42,7 @@ def onset_correlation(output: Tensor, target: Tensor) -> float:
     """Correlation of the rise of the compressed spectrum from frame to frame, audio [B, 1, T]."""
 
     def strength(audio: Tensor) -> Tensor:
-        rise = _magnitudes(audio, 1024, 512).log1p().diff(dim=-1).clamp(min=0).sum(1)
+        rise = magnitudes(audio[:, 0], 1024, 512).log1p().diff(dim=-1).clamp(min=0).sum(1)
         return rise - rise.mean(-1, keepdim=True)
 
     return float(torch.cosine_similarity(strength(output), strength(target), dim=-1).mean())

@@ -34,11 +34,12 @@ def clips_of(folder: str, seconds: float, seed: int = 0) -> Tensor:
     count = len(files) if len(files) >= MOST // 2 else MOST
     clips = []
     for index in range(min(count, MOST)):
-        audio = audio_files.read(files[index % len(files)], sample_rate=RATE, channels=1)[0]
-        if len(audio) < 0.9 * length:
+        file = files[index % len(files)]
+        total = audio_files.probe(file).num_samples_at(RATE)
+        if total < 0.9 * length:
             continue
-        start = int(draw.integers(0, max(1, len(audio) - length + 1)))
-        part = audio[start : start + length]
+        start = int(draw.integers(0, max(1, total - length + 1)))
+        part = audio_files.read(file, start, length, sample_rate=RATE, channels=1)[0]
         clips.append(torch.nn.functional.pad(part, (0, length - len(part))))
     if not clips:
         raise UserError(f"no file in {folder} has {seconds:g} s")

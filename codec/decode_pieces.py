@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from audio.griffin_lim import pieces
+from foundation.pieces import split
 
 Network = Callable[[Tensor], Tensor]
 
@@ -21,7 +21,7 @@ def decode_in_pieces(
     """
     batch, _, count = encoded.shape
     whole = torch.zeros(batch, channels, count * hop, device=encoded.device)
-    for taken, _ in pieces(count, margin, piece):
+    for taken in (part.taken for part in split(count, piece, margin)):
         part = _fitted(network(encoded[..., taken]), (taken.stop - taken.start) * hop)
         target = whole[..., taken.start * hop : taken.stop * hop]
         if taken.start:

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from codec.pretrained_base import Pretrained, PretrainedTokens, Residual, check_latents
+from codec.pretrained_base import Pretrained, PretrainedTokens, Residual
 from codec.pretrained_files import DIFFUSERS
 from foundation.codec import LATENTS
 from foundation.errors import UserError
@@ -174,7 +174,7 @@ class Oobleck(Pretrained):
     def from_latents(self, latents: Tensor) -> Tensor:
         """Decode latents [B, 64, L] to audio [B, 2, L * hop] in [-1, 1]."""
         assert self.latent_dim is not None
-        check_latents(latents, self.latent_dim)
+        self.check_latents(latents)
         return self._decode(self._to_audio, latents.float())
 
     def encode_piece(self, stream: str, audio: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from codec.pretrained_files import (
     load_model,
     read_settings,
 )
-from foundation.codec import LATENTS, Codec, full_precision, mono
+from foundation.codec import LATENTS, Codec, full_precision, with_channels
 from foundation.errors import UserError
 from foundation.pieces import Piece, Read, ahead, pieces
 from foundation.weights import fingerprint
@@ -111,7 +111,7 @@ class Pretrained(Codec):
         """Encode audio [B, C, T] to a stream [B, K, L] or [B, D, L], L = ceil(T / hop)."""
         audio = with_channels(audio, self.channels)
         parts = [
-            self._encode_part(stream, audio[..., part.first : part.last], part)
+            self._encode_part(stream, audio[..., part.taken], part)
             for part in self._pieces(audio.shape[-1])
         ]
         return torch.cat(parts, dim=-1)
@@ -130,8 +130,7 @@ class Pretrained(Codec):
         fitted = with_channels(audio, self.channels).float()
         with full_precision(audio):
             encoded = self.encode_piece(stream, pad(fitted, (0, -fitted.shape[-1] % self.hop)))
-        before = (part.start - part.first) // self.hop
-        return encoded[..., before : before - (part.start - part.stop) // self.hop]
+        return encoded[..., part.kept(self.hop)]
 
     def _nothing(self, stream: str, audio: Tensor) -> Tensor:
         rows = self.latent_dim if stream == LATENTS else self.num_codebooks
@@ -262,17 +261,5 @@ class Residual(PretrainedTokens):
         return self.stage_vectors()[: self.num_codebooks] / self.scale[:, 0]
 
     def _denormalise(self, latents: Tensor) -> Tensor:
-        check_latents(latents, len(self.shift))
+        self.check_latents(latents)
         return latents.float() * self.scale + self.shift
-
-
-def with_channels(audio: Tensor, channels: int) -> Tensor:
-    """Mix audio [B, C, T] down or repeat it to [B, channels, T]."""
-    mixed = mono(audio)
-    return audio if audio.shape[1] == channels else mixed.repeat(1, channels, 1)
-
-
-def check_latents(latents: Tensor, dim: int) -> None:
-    """Raise UserError unless latents are [B, dim, L]."""
-    if latents.dim() != 3 or latents.shape[1] != dim:
-        raise UserError(f"latents must be [batch, {dim}, length], got {list(latents.shape)}")

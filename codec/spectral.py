@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from audio.griffin_lim import griffin_lim, pieces, reach
+from audio.griffin_lim import griffin_lim, reach
 from codec.spectral_network import SpectralConfig, SpectralNetwork
 from codec.spectral_quantiser import PredictiveQuantiser
 from foundation.codec import LATENTS, Codec, full_precision, mono
 from foundation.errors import UserError
 from foundation.files import user_path
+from foundation.pieces import split
 from foundation.weights import fingerprint, load_strictly, read_state, under
 
 EMBEDDED = Path(__file__).with_name("spectral.safetensors")
@@ -115,10 +116,7 @@ class SpectralCodec(Codec):
         return PIECE * self.hop
 
     def _checked(self, latents: Tensor) -> Tensor:
-        if latents.dim() != 3 or latents.shape[1] != self.latent_dim:
-            raise UserError(
-                f"latents must be [batch, {self.latent_dim}, length], got {list(latents.shape)}"
-            )
+        self.check_latents(latents)
         return latents.float()
 
     @torch.no_grad()
@@ -165,11 +163,11 @@ class SpectralCodec(Codec):
         missing = count * self.hop - samples.shape[-1]
         padded = pad(samples, (frames.outside, frames.outside + missing))
         parts = []
-        for taken, kept in pieces(count, network.encoder_reach, PIECE):
-            begin, end = taken.start * self.hop, taken.stop * self.hop + 2 * frames.outside
+        for piece in split(count, PIECE, network.encoder_reach):
+            begin, end = piece.first * self.hop, piece.last * self.hop + 2 * frames.outside
             with full_precision(samples):
                 magnitudes = frames.spectrum(padded[:, begin:end]).abs().mul(4 / frames.size)
-                parts.append(network.encode(magnitudes.transpose(1, 2))[..., kept])
+                parts.append(network.encode(magnitudes.transpose(1, 2))[..., piece.kept()])
         if not parts:
             return samples.new_zeros(len(samples), self.config.latent_dim, 0)
         return torch.cat(parts, dim=-1)
@@ -180,12 +178,13 @@ class SpectralCodec(Codec):
         frames, network = self.config.frames, self.weights.network
         margin = -(-reach(frames, self.iterations) // 2) + network.decoder_reach
         parts = [latents.new_zeros(len(latents), 0)]
-        for taken, kept in pieces(latents.shape[-1], margin, PIECE):
+        for piece in split(latents.shape[-1], PIECE, margin):
             with full_precision(latents):
-                magnitudes = network.decode(latents[..., taken])
+                magnitudes = network.decode(latents[..., piece.taken])
                 audio = griffin_lim(
-                    magnitudes, frames, self.iterations, seed=self.seed, first=2 * taken.start
+                    magnitudes, frames, self.iterations, seed=self.seed, first=2 * piece.first
                 )
+            kept = piece.kept()
             parts.append(audio[:, kept.start * self.hop : kept.stop * self.hop])
         return torch.cat(parts, dim=-1).clamp(-1, 1)[:, None]
 

@@ -146,8 +146,7 @@ class WavTokenizer(Codec):
             parts = pieces(num_samples, PIECE * self.hop, MARGIN * self.hop)
             for part, audio in ahead(lambda part: read(part.first, part.last), parts):
                 frames = encoder.local_frames(mono(audio[None]).to(like))
-                before = (part.start - part.first) // self.hop
-                yield frames[..., before : before - (part.start - part.stop) // self.hop]
+                yield frames[..., part.kept(self.hop)]
 
         with full_precision(like):
             for frames in encoder.in_stream(local()):

@@ -138,6 +138,13 @@ class AudioModel(LightningModule, ABC):
                 f"which takes a {wanted}"
             )
 
+    def warmed_up(self, optimizer: torch.optim.Optimizer, steps: int) -> dict:
+        """Return what `configure_optimizers` must: the learning rate rises over so many steps."""
+        warmup = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / max(1, steps))
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
+
     def stratified_times(self, count: int) -> Tensor:
         """Draw times [B] in [0, 1), one from each of as many equal slices.
 

@@ -121,8 +121,7 @@ class Codec(nn.Module, ABC):
             streams = self.encode_streams(audio[None].to(device), names)
             for name, encoded in streams.items():
                 self.check_encoded(encoded, audio.shape[-1], name)
-            before, count = (part.start - part.first) // self.hop, part.stop - part.start
-            kept = slice(before, before - -count // self.hop)
+            kept = part.kept(self.hop)
             yield {name: encoded[..., kept] for name, encoded in streams.items()}
 
     def check_streams(self, names: tuple[str, ...]) -> None:
@@ -144,13 +143,20 @@ class Codec(nn.Module, ABC):
                 f"got {int(tokens.min())} to {int(tokens.max())}"
             )
 
+    def check_latents(self, latents: Tensor) -> None:
+        """Raise UserError unless latents are [B, D, L] with this codec's D."""
+        if latents.dim() != 3 or latents.shape[1] != self.latent_dim:
+            raise UserError(
+                f"latents must be [batch, {self.latent_dim}, length], got {list(latents.shape)}"
+            )
+
     def check_encoded(self, encoded: Tensor, num_samples: int, stream: str = "tokens") -> None:
         """Raise UserError unless a stream is what the codec must return for so many samples."""
         length = -(-num_samples // self.hop)
         if stream == LATENTS:
-            self._check_latents(encoded, length)
+            self._check_encoded_latents(encoded, length)
         else:
-            self._check_tokens(encoded, length, num_samples)
+            self._check_encoded_tokens(encoded, length, num_samples)
 
     def check_decoded(self, audio: Tensor, given: Tensor) -> Tensor:
         """Return the audio of tokens [B, K, L] or latents [B, D, L]; ValueError if it isn't."""
@@ -159,7 +165,7 @@ class Codec(nn.Module, ABC):
         check_returned(self, method, audio, shape)
         return audio
 
-    def _check_latents(self, latents: Tensor, length: int) -> None:
+    def _check_encoded_latents(self, latents: Tensor, length: int) -> None:
         fits = latents.dim() == 3 and latents.shape[1:] == (self.latent_dim, length)
         if not fits or not latents.is_floating_point() or not latents.isfinite().all():
             raise UserError(
@@ -167,7 +173,7 @@ class Codec(nn.Module, ABC):
                 f"{self.latent_dim}, {length}], got {latents.dtype} {list(latents.shape)}"
             )
 
-    def _check_tokens(self, tokens: Tensor, length: int, num_samples: int) -> None:
+    def _check_encoded_tokens(self, tokens: Tensor, length: int, num_samples: int) -> None:
         grid = tokens.dim() == 3 and tokens.shape[1:] == (self.num_codebooks, length)
         inside = not tokens.numel() or 0 <= int(tokens.min()) <= tokens.max() < self.codebook_size
         if grid and inside and tokens.dtype == torch.int64:
@@ -203,6 +209,13 @@ class Frozen(nn.Module, Generic[Held]):
 def full_precision(x: Tensor) -> torch.autocast:
     """Turn mixed precision off on the device of x: in bfloat16 a codec's codes change."""
     return torch.autocast(x.device.type, enabled=False)
+
+
+def with_channels(audio: Tensor, channels: int) -> Tensor:
+    """Return audio [B, C, T] as [B, channels, T], its mean repeated where C differs."""
+    if audio.dim() == 3 and audio.shape[1] == channels:
+        return audio
+    return mono(audio).expand(-1, channels, -1)
 
 
 def mono(audio: Tensor) -> Tensor:

@@ -20,16 +20,32 @@ class Piece:
     first: int
     last: int
 
+    @property
+    def taken(self) -> slice:
+        """What is read."""
+        return slice(self.first, self.last)
+
+    def kept(self, hop: int = 1) -> slice:
+        """Which positions, of `hop` samples each, of what is read are the piece's own."""
+        before = (self.start - self.first) // hop
+        return slice(before, before - (self.start - self.stop) // hop)
+
+
+def split(count: int, length: int, context: int) -> Iterator[Piece]:
+    """Split `count` samples or positions into pieces with `context` more on each side.
+
+    Where that is as far as a result reaches, the pieces' results put together are the whole's.
+    """
+    for start in range(0, count, length):
+        stop = min(start + length, count)
+        yield Piece(start, stop, max(0, start - context), min(count, stop + context))
+
 
 def pieces(num_samples: int, length: int, context: int) -> list[Piece]:
-    """Split samples into pieces with `context` more on each side; all at once if that is less."""
+    """Split samples into pieces, or take them all at once where that is no more than a piece."""
     if num_samples <= length + 2 * context:
         return [Piece(0, num_samples, 0, num_samples)]
-    found = []
-    for start in range(0, num_samples, length):
-        stop = min(start + length, num_samples)
-        found.append(Piece(start, stop, max(0, start - context), min(num_samples, stop + context)))
-    return found
+    return list(split(num_samples, length, context))
 
 
 def ahead(work: Callable[[Item], Tensor], items: Iterable[Item]) -> Iterator[tuple[Item, Tensor]]:

@@ -295,7 +295,4 @@ class JBDiff(AudioModel):
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
         if not self.warmup_steps:
             return {"optimizer": optimizer}
-        warmup = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min(1.0, (step + 1) / self.warmup_steps)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
+        return self.warmed_up(optimizer, self.warmup_steps)

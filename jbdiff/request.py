@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from foundation import codec
 from foundation.batch import Cond
-from foundation.codec import mono
 from foundation.errors import UserError
 
 
@@ -15,8 +15,7 @@ def check_no_cond(model: str, cond: Cond | None) -> None:
 
 def with_channels(audio: Tensor, channels: int) -> Tensor:
     """Return audio [C, T] as [1, channels, T] on the CPU, its mean repeated where C differs."""
-    audio = audio.detach().float().cpu()[None]
-    return audio if audio.shape[1] == channels else mono(audio).expand(-1, channels, -1)
+    return codec.with_channels(audio.detach().float().cpu()[None], channels)
 
 
 def length_in_samples(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from audio.resample import resample_kaiser_best
+from audio.similarity import magnitudes, pitch_classes
 
 RATE = 22050
-LOWEST, HIGHEST = 55.0, 4186.0  # Hz, A1 to the piano's highest C
 LOUD = 1e-3  # of the loudest frame's power; frames below it aren't judged
 FRAME, HOP = 4096, 1024  # for notes
 ATTACK_FRAME, ATTACK_HOP = 1024, 256  # for attacks
@@ -22,12 +22,7 @@ SHORTEST_BEAT, LONGEST_BEAT = 0.25, 1.5  # seconds
 
 def chroma_power(mono: Tensor) -> Tensor:
     """Sum the power of audio [B, T] at RATE by pitch classes: [B, 12, N]."""
-    power = _magnitudes(mono, FRAME, HOP).square()
-    frequencies = torch.linspace(0, RATE / 2, power.shape[1])
-    inside = (frequencies > LOWEST) & (frequencies < HIGHEST)
-    classes = (12 * torch.log2(frequencies[inside] / 440)).round().long() % 12
-    folded = power.new_zeros(len(power), 12, power.shape[2])
-    return folded.index_add_(1, classes.to(power.device), power[:, inside.to(power.device)])
+    return pitch_classes(magnitudes(mono, FRAME, HOP).square(), RATE)
 
 
 def tonal_peak(audio: Tensor, sample_rate: int) -> Tensor:
@@ -50,13 +45,13 @@ def beat_clarity(audio: Tensor, sample_rate: int) -> Tensor:
     The greatest autocorrelation of onset strength at lags of 0.25 to 1.5 s over that at 0. Real
     music has about 0.5, noise 0.1. NaN where nothing ever rises.
     """
-    magnitudes = _magnitudes(_mono(audio, sample_rate), ATTACK_FRAME, ATTACK_HOP)
-    level = magnitudes.flatten(1).mean(1).clamp(min=1e-20)[:, None, None]
-    strength = (10 * magnitudes / level).log1p().diff(dim=-1).clamp(min=0).sum(1)
+    spectrum = magnitudes(_mono(audio, sample_rate), ATTACK_FRAME, ATTACK_HOP)
+    level = spectrum.flatten(1).mean(1).clamp(min=1e-20)[:, None, None]
+    strength = (10 * spectrum / level).log1p().diff(dim=-1).clamp(min=0).sum(1)
     strength = strength - strength.mean(1, keepdim=True)
     length = strength.shape[1]
-    spectrum = torch.fft.rfft(strength, 2 * length).abs().square()
-    correlation = torch.fft.irfft(spectrum)[:, :length]
+    power = torch.fft.rfft(strength, 2 * length).abs().square()
+    correlation = torch.fft.irfft(power)[:, :length]
     fewer = length / (length - torch.arange(length, device=strength.device))
     frames = RATE / ATTACK_HOP
     beats = slice(int(SHORTEST_BEAT * frames), int(LONGEST_BEAT * frames))
@@ -66,7 +61,7 @@ def beat_clarity(audio: Tensor, sample_rate: int) -> Tensor:
 def noise_in_colour(audio: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Make noise with the mean spectrum of each clip of audio [B, T]: what no judge may mistake."""
     window = torch.hann_window(2048)
-    colour = _magnitudes(audio, 2048, 512).square().mean(-1, keepdim=True).sqrt()
+    colour = magnitudes(audio, 2048, 512).square().mean(-1, keepdim=True).sqrt()
     white = torch.randn(audio.shape, generator=generator)
     spectrum = torch.stft(white, 2048, 512, window=window, return_complex=True)
     made = torch.istft(spectrum * colour, 2048, 512, window=window, length=audio.shape[-1])
@@ -76,9 +71,3 @@ def noise_in_colour(audio: Tensor, generator: torch.Generator | None = None) -> 
 
 def _mono(audio: Tensor, sample_rate: int) -> Tensor:
     return resample_kaiser_best(audio.float().mean(1), sample_rate, RATE)
-
-
-def _magnitudes(mono: Tensor, size: int, hop: int) -> Tensor:
-    """Measure audio [B, T] to [B, F, N]."""
-    window = torch.hann_window(size, device=mono.device)
-    return torch.stft(mono, size, hop, window=window, return_complex=True).abs()

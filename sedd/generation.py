@@ -45,12 +45,13 @@ def plan(
     total = -(-(given + added) // codec.hop)
     tokens = codec.encode(prompt[None].to(device))
     tokens = pad(tokens, (0, total - tokens.shape[-1]))
-    fresh = torch.arange(total * codec.hop) >= given  # a token that isn't full is drawn anew
-    if keep is not None:
-        fresh = pad(~keep.cpu(), (0, len(fresh) - given), value=False)
-    kept = ~fresh.view(total, codec.hop).any(1).to(device).expand_as(tokens)
-    if keep is not None:
-        fresh = (~kept[0, 0].cpu()).repeat_interleave(codec.hop)
+    if keep is None:
+        fresh = torch.arange(total * codec.hop) >= given
+    else:  # whole tokens
+        touched = pad(~keep.cpu(), (0, total * codec.hop - given)).view(total, codec.hop).any(1)
+        fresh = touched.repeat_interleave(codec.hop)
+    kept = ~fresh.view(total, codec.hop).any(1)  # a last token that isn't full is drawn anew
+    kept = kept.to(device).expand_as(tokens)
     original = pad(prompt.cpu(), (0, len(fresh) - given))
     return Plan(tokens, kept, original, fresh, given + added)
 

@@ -229,7 +229,4 @@ class SEDD(AudioModel):
         optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=hparams["learning_rate"], weight_decay=hparams["weight_decay"]
         )
-        warmup = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min(1.0, (step + 1) / max(1, hparams["warmup_steps"]))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
+        return self.warmed_up(optimizer, hparams["warmup_steps"])

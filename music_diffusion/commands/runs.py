@@ -48,7 +48,7 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
     if which in BASE:
         return str(base_folder(which))
     if which not in NEWEST:
-        return which if "://" in which else str(user_path(which, "the path of a checkpoint"))
+        return str(user_path(which, "the path of a checkpoint"))
     if name or root:
         folders = [Path(folder_of(name, root, None))]
     else:

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from audio.griffin_lim import Frames, griffin_lim, pieces, reach
+from audio.griffin_lim import Frames, griffin_lim, reach
 from foundation.errors import UserError
+from foundation.pieces import split
 
 SMALL = Frames(256, 64)
 
@@ -48,8 +49,9 @@ def test_pieces_are_the_whole():
     wanted = torch.rand(2, SMALL.bins, 150, generator=torch.Generator().manual_seed(0))
     whole = griffin_lim(wanted, SMALL, iterations=4, seed=3)
     parts = []
-    for taken, kept in pieces(150, reach(SMALL, 4), 40):
-        part = griffin_lim(wanted[..., taken], SMALL, 4, seed=3, first=taken.start)
+    for piece in split(150, 40, reach(SMALL, 4)):
+        part = griffin_lim(wanted[..., piece.taken], SMALL, 4, seed=3, first=piece.first)
+        kept = piece.kept()
         parts.append(part[:, kept.start * SMALL.hop : kept.stop * SMALL.hop])
     torch.testing.assert_close(torch.cat(parts, dim=-1), whole, atol=1e-4, rtol=0)
 
