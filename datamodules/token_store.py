@@ -114,6 +114,7 @@ class TokenStore:
 
     def __init__(self, folder: Path, header: Header):
         self.folder, self.header = folder, header
+        self._lengths: dict[str, int] = {}  # of tracks that were read: a key's never changes
 
     @classmethod
     def open(cls, folder: Path) -> "TokenStore":
@@ -241,6 +242,12 @@ class TokenStore:
             track.validate()
         return track
 
+    def _length(self, key: str) -> int:
+        """Return a track's length, whose description is read once and not for each window."""
+        if key not in self._lengths:
+            self._lengths[key] = self.track(key).length
+        return self._lengths[key]
+
     def array(self, key: str, stream: str) -> np.ndarray:
         """Map one track's stream [K, L] or [D, L] into memory; UserError for another shape."""
         path = self.folder / "tracks" / key / f"{stream}.npy"
@@ -254,7 +261,7 @@ class TokenStore:
             )
         if array.dtype.kind not in ("f" if stream == LATENTS else "iu"):
             raise UserError(f"{path} holds {array.dtype}: encode again")
-        if array.shape[1] < (length := self.track(key).length):
+        if array.shape[1] < (length := self._length(key)):
             raise UserError(f"{path} has {array.shape[1]} of {length} positions: encode again")
         return array
 
