@@ -10,7 +10,17 @@ import yaml
 
 from foundation.errors import UserError, unreadable
 
+DEEPEST = 100  # brackets within each other; ours are three
 LARGEST = 100_000  # values of a file, with those that aliases repeat; ours have a hundred
+
+
+class Loader(yaml.SafeLoader):
+    """Stops at brackets within brackets without end, where PyYAML's time grows as their square."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        if self.flow_level >= DEEPEST:
+            raise ValueError(f"its brackets nest more than {DEEPEST} deep")
+        super().fetch_flow_collection_start(TokenClass)
 
 
 def write_member(dumper: yaml.SafeDumper, member: Enum) -> yaml.Node:
@@ -23,7 +33,7 @@ yaml.SafeDumper.add_multi_representer(Enum, write_member)
 def read_yaml(path: Path) -> dict:
     """Read a file of settings; UserError for other files, and for those that expand without end."""
     with unreadable(f"{path} holds no settings in YAML"):
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = Loader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         if node is not None and expanded(node) > LARGEST:
             raise ValueError(f"its aliases expand to more than {LARGEST} values")
