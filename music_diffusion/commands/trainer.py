@@ -16,7 +16,7 @@ from foundation.errors import UserError
 
 log = logging.getLogger(__name__)
 Precision = Literal[
-    "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true",
+    "auto", "fast", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true",
     "transformer-engine", "transformer-engine-float16", "32", "64", "16", "bf16", 16, 32, 64,
 ]  # fmt: skip
 InRun = Callable[[str], CSVLogger] | Callable[[str], TensorBoardLogger]  # given a `save_dir`
@@ -33,7 +33,9 @@ class RunTrainer(Trainer):
         limit_predict_batches: batches to predict, or a share of them
         overfit_batches: batches to train and validate on, or a share of them
         val_check_interval: training batches from one validation to the next, or a share of an epoch
-        precision: auto is bf16-mixed where the accelerator has it and float32 elsewhere
+        precision: auto is bf16-mixed on an accelerator that has it, float32 elsewhere; fast takes
+            bf16-mixed on a CPU too, if it computes in bfloat16 itself: transformers train 1.5 times
+            as fast there, small U-Nets don't
         logger: CSVLogger, TensorBoardLogger, WandbLogger or others; false for none
         default_root_dir: the run's folder, instead of --name
     """
@@ -96,8 +98,9 @@ def resolve_precision(precision: Precision, accelerator: object) -> Precision:
     if accelerator in ("auto", "gpu", "cuda", "mps"):
         device = torch.accelerator.current_accelerator(check_available=True) or device
     on_cpu = device.type == "cpu" and accelerator in ("auto", "cpu")
-    if precision == "auto":
+    if precision in ("auto", "fast"):
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        fast = fast or (precision == "fast" and on_cpu and cpu_has_bf16())
         say(logging.INFO, f"precision: {'bf16-mixed' if fast else 'float32'} on {device.type}")
         return "bf16-mixed" if fast else "32-true"
     if on_cpu and str(precision).startswith("bf16") and not cpu_has_bf16():

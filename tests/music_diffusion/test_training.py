@@ -143,6 +143,10 @@ def test_precision_follows_the_device(fit, monkeypatch, caplog):
     assert trainers.resolve_precision("32-true", "auto") == "32-true"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     assert trainers.resolve_precision("auto", "gpu") == "32-true"
+    for has, precision in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(trainers, "cpu_has_bf16", lambda has=has: has)
+        assert trainers.resolve_precision("fast", "cpu") == precision
+        assert trainers.resolve_precision("auto", "cpu") == "32-true"
 
 
 def test_an_explicit_precision_is_obeyed_with_a_warning_where_it_is_slow(fit, monkeypatch, capfd):
