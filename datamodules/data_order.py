@@ -1,24 +1,27 @@
 """Data order as a function of seed and batches done, so that a resumed run continues exactly."""
 
 import logging
-import random
 from collections.abc import Callable, Iterator, Sized
 
-import torch
+import numpy as np
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
+from datamodules.permutation import Permutation
 from foundation.errors import UserError
 
 log = logging.getLogger(__name__)
+BLOCK = 1024  # indices computed at once
+ORDER = 2  # the order's version; 1 was a table of all examples, and has no number in checkpoints
 
 
 class ResumableSampler(Sampler[tuple[int, int]]):
     """Yield (epoch, index) pairs, from which alone, and its seed, a dataset draws an example.
 
     Each rank takes every `world_size`-th example of the same order, which wraps around so that all
-    ranks have equally many. Without shuffle every epoch is epoch 0, in order. `position` returns,
+    ranks have equally many. The order is computed on the way, so that neither memory nor the time
+    to begin, or to resume at any place, depends on the number of examples. Without shuffle every epoch is epoch 0, in order. `position` returns,
     whenever an iteration begins, the epoch and how many of this rank's examples are done.
     """
 
@@ -46,16 +49,12 @@ class ResumableSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, done = self.position()
-        return iter([(epoch, index) for index in self._order(epoch)[done:]])
-
-    def _order(self, epoch: int) -> list[int]:
-        order = list(range(self.num_examples))
-        if self.shuffle:
-            number = random.Random(f"order {self.seed} {epoch}").getrandbits(63)
-            generator = torch.Generator().manual_seed(number)
-            order = torch.randperm(self.num_examples, generator=generator).tolist()
-        total = len(self) * self.world_size
-        return [order[k % len(order)] for k in range(self.rank, total, self.world_size)]
+        order = Permutation(self.num_examples, f"order {self.seed} {epoch}")
+        for first in range(done, len(self), BLOCK):
+            mine = np.arange(first, min(first + BLOCK, len(self)))
+            places = (self.rank + mine * self.world_size) % self.num_examples
+            for index in (order(places) if self.shuffle else places).tolist():
+                yield epoch, index
 
 
 class RepeatingSampler(ResumableSampler, SequentialSampler):  # pyright: ignore[reportGeneralTypeIssues]
@@ -74,13 +73,14 @@ class ResumableLoader(WorkerLoader):
         return {
             "examples": sampler.num_examples,
             "seed": sampler.seed,
+            "order": ORDER,
             "global batch": batch_size * sampler.world_size,
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         if state != self.state_dict():
             log.warning(
-                "the music, batch size or seed changed, so the data order doesn't continue where "
+                "the music, batch size, seed or version changed, so the data order doesn't continue where "
                 "it was: it had %s, it has %s",
                 state,
                 self.state_dict(),
