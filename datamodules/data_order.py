@@ -20,9 +20,10 @@ class ResumableSampler(Sampler[tuple[int, int]]):
     """Yield (epoch, index) pairs, from which alone, and its seed, a dataset draws an example.
 
     Each rank takes every `world_size`-th example of the same order, which wraps around so that all
-    ranks have equally many. The order is computed on the way, so that neither memory nor the time
-    to begin, or to resume at any place, depends on the number of examples. Without shuffle every epoch is epoch 0, in order. `position` returns,
-    whenever an iteration begins, the epoch and how many of this rank's examples are done.
+    ranks have equally many. The order is computed on the way: neither memory nor the time to begin,
+    or to resume at any place, depends on the number of examples. Without shuffle every epoch is
+    epoch 0, in order. `position` returns, whenever an iteration begins, the epoch and how many of
+    this rank's examples are done.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class ResumableLoader(WorkerLoader):
     def load_state_dict(self, state: dict[str, int]) -> None:
         if state != self.state_dict():
             log.warning(
-                "the music, batch size, seed or version changed, so the data order doesn't continue where "
-                "it was: it had %s, it has %s",
+                "the music, batch size, seed or version changed, so the data order doesn't "
+                "continue where it was: it had %s, it has %s",
                 state,
                 self.state_dict(),
             )
