@@ -1,6 +1,5 @@
 """Files of music to vectors: read ahead, embedded on all cores, cached by content."""
 
-import hashlib
 import logging
 import math
 from collections import deque
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from audio import files as audio
 from foundation.errors import UserError
 from foundation.files import cache_folder, replacing
+from metrics.digest import digest_of
 from metrics.embedding import QUIETEST, Embedding
 from metrics.embedding_set import EmbeddingSet, describe
 from metrics.long_files import examples_in_parts, is_long, power_of
@@ -116,15 +116,6 @@ def read(
     except MemoryError:
         entry.problem = f"{path} needs more memory than there is"
     return entry
-
-
-def digest_of(path: Path) -> str:
-    """Hash a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def prepared(embedding: Embedding, device: torch.device, reader: audio.Reader) -> Iterable[Tensor]:

@@ -1,17 +1,15 @@
 """The Frechet distance in the limit of infinitely many generated vectors."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from metrics.frechet import Gaussian, frechet
+from metrics.jackknife import groups_of, margin
 
 PARTS = (1, 2, 3, 4, 6)  # for each point of the line the vectors are split into so many parts
-GROUPS = 8  # of files, each left out in turn for the interval
 FEWEST = 16  # vectors; no line is fitted to less
-STUDENT = 2.365  # 97.5 % point of Student's t with GROUPS - 1 degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,11 @@ def extrapolate(
     if len(vectors) < FEWEST:
         return None
     score = intercept(reference, vectors, seed)
-    if len(counts) < GROUPS:
+    group = groups_of(counts)
+    if group is None:
         return Extrapolation(score, None)
-    group = torch.arange(len(counts)).remainder(GROUPS)  # of each file
-    group = group.repeat_interleave(torch.tensor(counts))
-    without = [intercept(reference, vectors[group != left_out], seed) for left_out in range(GROUPS)]
-    spread = torch.tensor(without, dtype=torch.float64).var(correction=0).item()
-    return Extrapolation(score, STUDENT * math.sqrt((GROUPS - 1) * spread))
+    without = margin(lambda left_out: intercept(reference, vectors[group != left_out], seed))
+    return Extrapolation(score, without)
 
 
 def intercept(reference: Gaussian, vectors: Tensor, seed: int) -> float:

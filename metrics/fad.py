@@ -8,7 +8,7 @@ from foundation.errors import UserError
 from metrics.embedding_set import UNKNOWN, EmbeddingSet
 from metrics.extrapolate import Extrapolation, extrapolate
 from metrics.frechet import Gaussian, deficiency, frechet
-from metrics.kernel import kernel_distance
+from metrics.kernel import kernel_interval
 
 LIBRARY = "frechet_audio_distance"
 
@@ -32,6 +32,7 @@ class Score:
         extrapolated: the score that endlessly many generated vectors would have, where known
         margin: half the 95 % interval of `extrapolated`, where known
         kad: kernel audio distance, around 0 for music that can't be told from the reference
+        kad_margin: half its 95 % interval, where known
         dim: numbers in a vector
         embedding: its name; `fingerprint` and `settings` are of its weights and front-end
         notes: what a reader should know about these figures
@@ -44,6 +45,7 @@ class Score:
     extrapolated: float | None
     margin: float | None
     kad: float
+    kad_margin: float | None
     reference_files: int
     reference_vectors: int
     generated_files: int
@@ -87,8 +89,8 @@ def compare(reference: EmbeddingSet, generated: EmbeddingSet, seed: int = 0) -> 
     else:
         line = extrapolate(a, generated.values, generated.counts, seed)
         notes += line_notes(line)
-    kad = kernel_distance(reference.values, generated.values)
-    if kad < 0 or (line and line.score < 0):
+    kad = kernel_interval(reference.values, generated.values, generated.counts)
+    if kad.score < 0 or (line and line.score < 0):
         notes.append("below 0: no difference that so few vectors show")
     about = generated.about if reference.about == UNKNOWN else reference.about
     return Score(
@@ -96,7 +98,8 @@ def compare(reference: EmbeddingSet, generated: EmbeddingSet, seed: int = 0) -> 
         score=frechet(a, b),
         extrapolated=line and line.score,
         margin=line and line.margin,
-        kad=kad,
+        kad=kad.score,
+        kad_margin=kad.margin,
         reference_files=len(reference.files),
         reference_vectors=a.count,
         generated_files=len(generated.files),

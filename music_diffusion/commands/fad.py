@@ -168,9 +168,9 @@ def table(score: Score) -> str:
     """Lay a score out for reading."""
     rows = [(score.measure, f"{score.score:.4f}")]
     if score.extrapolated is not None:
-        margin = "" if score.margin is None else f" ± {score.margin:.4f} (95 %)"
-        rows.append(("extrapolated to infinite size", f"{score.extrapolated:.4f}{margin}"))
-    rows.append(("kernel audio distance", f"{score.kad:.4f}"))
+        extrapolated = interval(score.extrapolated, score.margin)
+        rows.append(("extrapolated to infinite size", extrapolated))
+    rows.append(("kernel audio distance", interval(score.kad, score.kad_margin)))
     if score.library_score is not None:
         rows.append((f"as {LIBRARY} counts", f"{score.library_score:.7g}"))
     rows += [
@@ -182,3 +182,8 @@ def table(score: Score) -> str:
     rows += [("note", note) for note in score.notes]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def interval(score: float, margin: float | None) -> str:
+    """Write a score with half its interval, where that is known."""
+    return f"{score:.4f}" if margin is None else f"{score:.4f} ± {margin:.4f} (95 %)"

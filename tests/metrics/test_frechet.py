@@ -7,7 +7,8 @@ import torch
 
 from metrics.extrapolate import extrapolate
 from metrics.frechet import Gaussian, deficiency, frechet
-from metrics.kernel import SCALE, kernel_distance, median_distance
+from metrics.jackknife import margin
+from metrics.kernel import SCALE, kernel_distance, kernel_interval, median_distance
 
 
 def normal(count: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -95,6 +96,26 @@ def test_kernel_distance_is_the_sum_over_pairs():
     between = sum(k(a, b) for a in x for b in y) / 35
     expected = SCALE * (within_x + within_y - 2 * between)
     assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_holds_a_block_of_pairs_at_once(monkeypatch):
+    x, y = normal(70, 3, 1), normal(50, 3, 2)
+    whole, made, cdist = kernel_distance(x, y), [], torch.cdist
+    monkeypatch.setattr("metrics.kernel.BLOCK", 16)
+    monkeypatch.setattr(torch, "cdist", lambda *sides: made.append(cdist(*sides)) or made[-1])
+    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-9)
+    assert max(pairs.numel() for pairs in made) == 16 * 16
+
+
+def test_kernel_interval_leaves_groups_of_files_out():
+    x, y, counts = normal(30, 3, 1), normal(40, 3, 2) + 1, [4] * 10
+    width = median_distance(x)
+    group = torch.arange(10).remainder(8).repeat_interleave(4)
+    by_hand = margin(lambda one: kernel_distance(x, y[group != one], width))
+    found = kernel_interval(x, y, counts)
+    assert found.margin == pytest.approx(by_hand, rel=1e-6)
+    assert found.score == pytest.approx(kernel_distance(x, y), rel=1e-9)
+    assert kernel_interval(x, y, [20, 20]).margin is None
 
 
 def test_kernel_distance_has_no_bias():
