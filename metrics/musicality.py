@@ -31,7 +31,7 @@ def tonal_peak(audio: Tensor, sample_rate: int) -> Tensor:
     The mean over loud frames of 1 - H / ln 12, with H the entropy of a frame's pitch classes, of
     audio [B, C, T]. Real music has about 0.35 to 0.48, noise in its colour 0.14. NaN for silence.
     """
-    chroma = chroma_power(_mono(audio, sample_rate))
+    chroma = chroma_power(mono_at_rate(audio, sample_rate))
     total = chroma.sum(1)
     shares = chroma / total[:, None].clamp(min=1e-20)
     entropy = -torch.special.xlogy(shares, shares).sum(1)
@@ -45,17 +45,27 @@ def beat_clarity(audio: Tensor, sample_rate: int) -> Tensor:
     The greatest autocorrelation of onset strength at lags of 0.25 to 1.5 s over that at 0. Real
     music has about 0.5, noise 0.1. NaN where nothing ever rises.
     """
-    spectrum = magnitudes(_mono(audio, sample_rate), ATTACK_FRAME, ATTACK_HOP)
+    correlation = autocorrelation(attacks(mono_at_rate(audio, sample_rate)))
+    frames = RATE / ATTACK_HOP
+    beats = slice(int(SHORTEST_BEAT * frames), int(LONGEST_BEAT * frames))
+    return correlation[:, beats].amax(1)
+
+
+def attacks(mono: Tensor) -> Tensor:
+    """Measure how much of audio [B, T] at RATE begins in each frame: [B, N], mean removed."""
+    spectrum = magnitudes(mono, ATTACK_FRAME, ATTACK_HOP)
     level = spectrum.flatten(1).mean(1).clamp(min=1e-20)[:, None, None]
     strength = (10 * spectrum / level).log1p().diff(dim=-1).clamp(min=0).sum(1)
-    strength = strength - strength.mean(1, keepdim=True)
+    return strength - strength.mean(1, keepdim=True)
+
+
+def autocorrelation(strength: Tensor) -> Tensor:
+    """Correlate [B, N] with itself at each lag, 1 at lag 0, as if all had as many terms."""
     length = strength.shape[1]
     power = torch.fft.rfft(strength, 2 * length).abs().square()
     correlation = torch.fft.irfft(power)[:, :length]
     fewer = length / (length - torch.arange(length, device=strength.device))
-    frames = RATE / ATTACK_HOP
-    beats = slice(int(SHORTEST_BEAT * frames), int(LONGEST_BEAT * frames))
-    return (correlation / correlation[:, :1] * fewer)[:, beats].amax(1)
+    return correlation / correlation[:, :1] * fewer
 
 
 def noise_in_colour(audio: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -69,5 +79,6 @@ def noise_in_colour(audio: Tensor, generator: torch.Generator | None = None) -> 
     return made * (power[0] / power[1].clamp(min=1e-20)).sqrt()
 
 
-def _mono(audio: Tensor, sample_rate: int) -> Tensor:
+def mono_at_rate(audio: Tensor, sample_rate: int) -> Tensor:
+    """Mix audio [B, C, T] to [B, T'] at RATE."""
     return resample_kaiser_best(audio.float().mean(1), sample_rate, RATE)
