@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear, pad, silu
+from torch.nn.functional import cross_entropy, linear, silu
 from torch.utils.checkpoint import checkpoint
 
 from foundation.attention import Rotary, check_attention
@@ -90,8 +90,6 @@ class DDiT(ScoreNet):
         dropout: in each block
         scale_by_sigma: let the output start from the ratios of an absorbing process (appendix C.2);
             this belongs to Absorb
-        normalise: with scale_by_sigma, let a softmax make the ratios those of a law over the
-            codebook (Ou et al. 2024, arXiv:2406.03736), whose loss is a cross-entropy at the masks
         conv: width of a convolution over positions before the blocks; 0 for none
         attention: auto, sdpa or flash (flash-attn)
         checkpoint_activations: recompute the blocks in the backward pass, to save memory
@@ -110,7 +108,6 @@ class DDiT(ScoreNet):
         scale_by_sigma: bool = True,
         attention: str = "auto",
         checkpoint_activations: bool = False,
-        normalise: bool = False,
         conv: int = 0,
     ):
         super().__init__()
@@ -124,7 +121,6 @@ class DDiT(ScoreNet):
         check_attention(attention)
         self.vocab_size = vocab_size
         self.scale_by_sigma = self.absorbing_only = scale_by_sigma
-        self.normalised = normalise and scale_by_sigma
         self.checkpoint_activations = checkpoint_activations
         self.vocab_embed = TokenEmbedding(vocab_size, num_codebooks, hidden_size)
         self.conv = nn.Conv1d(hidden_size, hidden_size, conv, padding=conv // 2) if conv else None
@@ -192,9 +188,5 @@ class DDiT(ScoreNet):
         """Turn logits [B, ..., V] at sigma [B] into log scores."""
         if not self.scale_by_sigma:
             return logits
-        offset = torch.log(torch.expm1(sigma.float()))
-        if self.normalised:
-            logits = pad(logits[..., :-1].log_softmax(-1), (0, 1))
-        else:
-            offset = offset + math.log(self.vocab_size - 1)
+        offset = torch.log(torch.expm1(sigma.float())) + math.log(self.vocab_size - 1)
         return logits - offset.reshape(-1, *(1,) * (logits.dim() - 1))

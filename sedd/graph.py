@@ -5,12 +5,13 @@ dimensions of x, such as [B]. A score [..., V] holds the ratios p(y) / p(x) of e
 log_score is its logarithm.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from foundation.errors import UserError
 
@@ -69,6 +70,23 @@ class Graph(ABC):
     @abstractmethod
     def staggered_score(self, score: Tensor, dsigma: Tensor) -> Tensor:
         """Return exp(-dsigma Q) score [..., V], the ratios of the law dsigma earlier (sec. 4.2)."""
+
+    def score_of_clean(self, log_probs: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+        """Turn laws of clean tokens given all the others, [..., C], into log scores [..., V].
+
+        For tokens x [...] at noise sigma. It holds for processes that jump to their limit law at
+        rate 1 (`jumps_to_limit`): a token's law is its clean law mixed with that.
+        """
+        sigma = align(sigma, x)[..., None].to(log_probs)
+        clean = pad(log_probs - sigma, (0, self.dim - self.codebook_size), value=-math.inf)
+        moved = torch.log(-torch.expm1(-sigma)) + self.limit_law(x.device).log()
+        law = torch.logaddexp(clean, moved.to(clean))
+        return law - law.gather(-1, x[..., None])
+
+    def limit_law(self, device: torch.device | None = None) -> Tensor:
+        """Return the probabilities [V] of each state at infinite noise."""
+        zero = torch.zeros((), dtype=torch.long, device=device)
+        return self.transition(zero, torch.tensor(math.inf, device=device))
 
     @abstractmethod
     def score_entropy(self, log_score: Tensor, sigma: Tensor, x: Tensor, x0: Tensor) -> Tensor:
@@ -164,6 +182,11 @@ class Absorb(Graph):
             masked, entropy
         )
 
+    def score_of_clean(self, log_probs: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+        """Scale the laws of the masks; others don't move, and theirs mean nothing."""
+        scale = torch.log(torch.expm1(align(sigma, x)))[..., None].to(log_probs)
+        return pad(log_probs - scale, (0, 1)).scatter(-1, x[..., None], 0)
+
     def sample_limit(
         self,
         shape: tuple[int, ...],
@@ -239,6 +262,34 @@ def _minimum(ratio: Tensor) -> Tensor:
 
 def _full_precision(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
+
+
+def masks_alone(graph: Graph) -> bool:
+    """Say whether the graph turns tokens into masks and never into other tokens."""
+    token = torch.zeros(1, dtype=torch.long)
+    return graph.mask_id is not None and not bool(graph.movable(token))
+
+
+def check_masks(graph: Graph, name: str, instead: str) -> None:
+    """Raise UserError unless the graph masks 1 - exp(-sigma) of the tokens and leaves the others.
+
+    `name` needs that; the message ends with what to use `instead`.
+    """
+    if not masks_alone(graph):
+        raise UserError(f"{name} is for the absorbing graph only: {instead}")
+    if not jumps_to_limit(graph):
+        raise UserError(
+            f"{name} is for graphs that mask 1 - exp(-sigma) of the tokens, "
+            f"{type(graph).__name__} masks another part: {instead}"
+        )
+
+
+def jumps_to_limit(graph: Graph) -> bool:
+    """Say whether each token jumps to the limit law at rate 1, as of our own graphs."""
+    token = torch.zeros((), dtype=torch.long)
+    moved = -math.expm1(-1)
+    law = (1 - moved) * one_hot(token, graph.dim) + moved * graph.limit_law()
+    return torch.allclose(graph.transition(token, torch.ones(())).to(law), law, atol=1e-4)
 
 
 def _check_size(codebook_size: int) -> None:

@@ -19,7 +19,7 @@ from foundation.windows import TokenWindow
 from sedd.ddit import DDiT
 from sedd.draws import Generators
 from sedd.generation import fill, plan, splice
-from sedd.graph import Absorb, Graph
+from sedd.graph import Absorb, Graph, masks_alone
 from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
 from sedd.objective import Objective, ScoreEntropy
@@ -35,7 +35,8 @@ class SEDD(AudioModel):
 
     Args:
         codec: what turns audio into tokens; Jukebox's VQ-VAE at level 2 if null
-        graph: sedd.graph.Absorb or Uniform, built with the codec's number of tokens
+        graph: sedd.graph.Absorb or Uniform, or sedd.hybrid.Hybrid, built with the codec's number
+            of tokens
         noise: sedd.noise.LogLinear or Geometric
         net: the score network, built with the graph's number of states and of codebooks
         length: tokens of a window, in each codebook
@@ -43,7 +44,7 @@ class SEDD(AudioModel):
         warmup_steps: steps over which the learning rate rises from 0
         weight_decay: AdamW's
         sampling_eps: the earliest time that training draws, above 0
-        objective: what is minimised, built with the graph and the noise
+        objective: sedd.objective.ScoreEntropy or Subs, built with the graph and the noise
         sampler: the sampler of demos, and of `generate` where it is given none
         demo_windows: windows at most in a demo, which lasts no longer than the callback asks
         compile: compile the network
@@ -85,7 +86,7 @@ class SEDD(AudioModel):
         self.graph, self.noise = graph(codec.codebook_size), noise
         self.objective, self.sampler = objective(self.graph, noise), sampler
         self.net = net(self.graph.dim, codec.num_codebooks)
-        if self.net.absorbing_only and self.graph.mask_id is None:
+        if self.net.absorbing_only and not masks_alone(self.graph):
             raise UserError(
                 f"this {type(self.net).__name__} suits graphs that mask tokens alone; a DDiT suits "
                 "others with scale_by_sigma set to false"

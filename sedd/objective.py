@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sedd.graph import Absorb, Graph
+from foundation.errors import UserError
+from sedd.graph import Graph, jumps_to_limit, masks_alone
 from sedd.noise import Noise
-from sedd.score_net import Conditioned, ScoreFn
+from sedd.score_net import Conditioned, PartScoreFn, ScoreFn, scores_at
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,74 @@ class ScoreEntropy(Objective):
     ) -> Tensor:
         sigma, rate = self.noise.sigma(times), self.noise.rate(times)
         x_t = self.graph.perturb(tokens, sigma, generator)
-        return rate * self._entropy(net, sigma, x_t, tokens).flatten(1).mean(1)
+        entropy = self.graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)
+        return rate * entropy.flatten(1).mean(1)
 
-    def _entropy(self, net: ScoreFn, sigma: Tensor, x_t: Tensor, tokens: Tensor) -> Tensor:
-        """Compute the score entropy [B, K, L] of x_t at sigma [B].
 
-        Of a normalised network it is a weighted cross-entropy (Ou et al. 2024, arXiv:2406.03736,
-        theorem 2), for which the logits of the masks are enough.
-        """
-        normalised = isinstance(net, Conditioned) and net.net.normalised
-        if normalised and type(self.graph) is Absorb:  # a subclass may mask at another pace
-            nats = net.cross_entropy(x_t, sigma, tokens, self.graph.movable(x_t))
-            return nats / torch.expm1(sigma)[:, None, None]
-        return self.graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)
+@dataclass(frozen=True)
+class Subs(Objective):
+    """Read the network's output as the law of each clean token; the mask has no part in it.
+
+    With the absorbing graph the loss is a cross-entropy at the masks, weighted by the schedule, and
+    what isn't masked is carried over (SUBS of MDLM, Sahoo et al. 2024, arXiv:2406.07524, eq. 10):
+    the score entropy of a network whose scores are normalised (Ou et al. 2024, arXiv:2406.03736).
+    With a graph that also changes clean tokens it is the score entropy of the scores that follow
+    from the law of a token given all the others. Either way it bounds the negative log-likelihood.
+    """
+
+    def __post_init__(self) -> None:
+        if not jumps_to_limit(self.graph):
+            raise UserError(
+                "Subs is for graphs whose tokens jump to their noise at rate 1, and "
+                f"{type(self.graph).__name__} does otherwise: use ScoreEntropy"
+            )
+
+    def losses(
+        self,
+        net: ScoreFn,
+        tokens: Tensor,
+        times: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        sigma, rate = self.noise.sigma(times), self.noise.rate(times)
+        x_t = self.graph.perturb(tokens, sigma, generator)
+        if masks_alone(self.graph):
+            nats = self._cross_entropy(net, sigma, x_t, tokens)
+            return rate / torch.expm1(sigma) * nats.flatten(1).mean(1)
+        log_score = self.log_score(net)(x_t, sigma)
+        entropy = self.graph.score_entropy(log_score, sigma, x_t, tokens)
+        return rate * entropy.flatten(1).mean(1)
+
+    def log_score(self, net: ScoreFn) -> ScoreFn:
+        return CleanScores(net, self.graph)
+
+    def _cross_entropy(self, net: ScoreFn, sigma: Tensor, x_t: Tensor, tokens: Tensor) -> Tensor:
+        """Compute -log p(token) [B, K, L] at the masks, 0 elsewhere."""
+        masked = self.graph.movable(x_t)
+        if isinstance(net, Conditioned):
+            return net.cross_entropy(x_t, sigma, tokens, masked)
+        log_probs = net(x_t, sigma)[..., : self.graph.codebook_size].log_softmax(-1)
+        return -log_probs.gather(-1, tokens[..., None])[..., 0] * masked
+
+
+@dataclass(frozen=True)
+class CleanScores(PartScoreFn):
+    """The log scores of a network that Subs trained."""
+
+    net: ScoreFn
+    graph: Graph
+
+    @property
+    def normalised(self) -> bool:
+        return masks_alone(self.graph)
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self._scores(self.net(x, sigma), x, sigma)
+
+    def at(self, x: Tensor, sigma: Tensor, where: Tensor) -> Tensor:
+        batch = where.nonzero()[:, 0]
+        return self._scores(scores_at(self.net, x, sigma, where), x[where], sigma[batch])
+
+    def _scores(self, logits: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+        log_probs = logits[..., : self.graph.codebook_size].log_softmax(-1)
+        return self.graph.score_of_clean(log_probs, x, sigma)

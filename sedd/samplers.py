@@ -16,7 +16,7 @@ from foundation.errors import UserError
 from foundation.returned import check_returned
 from foundation.sampler import OnStep, Sampler, check_steps, ignore_step
 from sedd.draws import Draws, Generators
-from sedd.graph import Graph
+from sedd.graph import Graph, check_masks
 from sedd.noise import Noise
 from sedd.score_net import ScoreFn, scores_at
 
@@ -222,15 +222,7 @@ class FirstHitting(TokenSampler):
         check_at_least(0, coarse_first=self.coarse_first)
 
     def check(self, graph: Graph) -> None:
-        if graph.mask_id is None:
-            raise UserError("FirstHitting samples the absorbing graph only: use Analytic or Euler")
-        one = torch.ones(1)
-        masked = float(graph.transition(one.long(), one)[0, graph.mask_id])
-        if not math.isclose(masked, -math.expm1(-1), rel_tol=1e-4):
-            raise UserError(
-                "FirstHitting samples graphs that mask 1 - exp(-sigma) of the tokens, "
-                f"{type(graph).__name__} masks another part: use Analytic or Euler"
-            )
+        check_masks(graph, "FirstHitting", "use Analytic or Euler")
 
     def reverse(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from foundation.batch import Cond
 from foundation.errors import UserError
@@ -21,11 +22,9 @@ class ScoreNet(nn.Module, ABC):
 
     Attributes:
         absorbing_only: the output only suits the absorbing graph
-        normalised: the scores of a mask, times expm1(sigma), are a law over the codebook
     """
 
     absorbing_only: bool = False
-    normalised: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Cond | None = None) -> Tensor:
@@ -45,11 +44,10 @@ class ScoreNet(nn.Module, ABC):
     ) -> Tensor:
         """Compute -log p(x0 | x) [B, K, L] at the masks `where`, and 0 elsewhere.
 
-        Only of a normalised network.
+        The scores of all but the mask, which is the last state, are read as logits.
         """
-        log_score = self.log_score_at(x, sigma, where, cond)
-        scale = torch.log(torch.expm1(sigma.float()))[:, None, None].expand(x.shape)[where]
-        nats = -log_score.gather(-1, x0[where][:, None])[:, 0] - scale
+        logits = self.log_score_at(x, sigma, where, cond)[:, :-1]
+        nats = cross_entropy(logits, x0[where], reduction="none")
         return torch.zeros_like(x, dtype=nats.dtype).masked_scatter(where, nats)
 
     def start_from_codes(self, vectors: Tensor) -> None:
@@ -57,9 +55,26 @@ class ScoreNet(nn.Module, ABC):
         raise UserError(f"{type(self).__name__} can't start from the codec's codebooks")
 
 
+class PartScoreFn(ABC):
+    """A ScoreFn that can also score some tokens alone."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the scores of a mask, times expm1(sigma), are a law over the codebook."""
+        return False
+
+    @abstractmethod
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Return log scores [B, K, L, V] for tokens x [B, K, L] at total noise [B]."""
+
+    @abstractmethod
+    def at(self, x: Tensor, sigma: Tensor, where: Tensor) -> Tensor:
+        """Return log scores [P, V] of the P tokens of x where `where` [B, K, L] is true."""
+
+
 @dataclass(frozen=True)
-class Conditioned:
-    """A network with the metadata of a batch: a ScoreFn that can also score some tokens alone."""
+class Conditioned(PartScoreFn):
+    """A network with the metadata of a batch."""
 
     net: ScoreNet
     cond: Cond | None = None
@@ -76,6 +91,6 @@ class Conditioned:
 
 def scores_at(score_fn: ScoreFn, x: Tensor, sigma: Tensor, where: Tensor) -> Tensor:
     """Compute log scores [P, V] of the P tokens of x [B, K, L] where `where` is true."""
-    if isinstance(score_fn, Conditioned):
+    if isinstance(score_fn, PartScoreFn):
         return score_fn.at(x, sigma, where)
     return score_fn(x, sigma)[where]

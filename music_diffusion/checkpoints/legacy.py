@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
 SEDD, JBDIFF, DANCE = "sedd.module.SEDD", "jbdiff.module.JBDiff", "jbdiff.dance_module.Dance"
+SUBS = "sedd.objective.Subs"
 TOKENS, AUDIO = "datamodules.token_data.TokenDataModule", "datamodules.wav.WavDataModule"
 # old sampler names, and which sampler demo_steps alone was of
 SAMPLERS = {
@@ -31,6 +32,7 @@ HINTS = {  # for the command line, which isn't rewritten
     "crops_per_epoch": "--data.windows_per_epoch",
     "val_crops": "--data.val_windows",
     "codec_path": "--codec.path",
+    "normalise": "--model.objective sedd.objective.Subs",
 }
 
 
@@ -44,7 +46,20 @@ def upgrade_options(class_path: str | None, options: Mapping) -> dict:
         made["sampler"] = {"class_path": sampler, "init_args": {"steps": steps} if steps else {}}
     elif class_path not in DEMO_SAMPLER:  # a user's own options may be called so
         made |= {k: options[k] for k in ("demo_steps", "demo_sampler") if k in options}
-    return made
+    return _objective_of_normalised(made)
+
+
+def _objective_of_normalised(options: dict) -> dict:
+    """Take DDiT's option `normalise` as the objective that it made of score entropy."""
+    net = options.get("net")
+    if not isinstance(net, Mapping) or not str(net.get("class_path")).endswith("DDiT"):
+        return options
+    inner = net.get("init_args") or {}
+    if "normalise" not in inner:
+        return options
+    rest = {name: value for name, value in inner.items() if name != "normalise"}
+    made = options | {"net": {**net, "init_args": rest}}
+    return made | ({"objective": {"class_path": SUBS}} if inner["normalise"] else {})
 
 
 def upgrade_settings(settings: Mapping) -> dict:

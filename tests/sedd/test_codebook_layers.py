@@ -11,9 +11,8 @@ from foundation.errors import UserError
 from sedd.codebook_layers import initial_embedding, standardise
 from sedd.ddit import DDiT
 from sedd.graph import Absorb, Uniform
+from sedd.hybrid import Hybrid
 from sedd.module import SEDD
-from sedd.noise import LogLinear
-from sedd.objective import ScoreEntropy
 from sedd.score_net import Conditioned, ScoreNet, scores_at
 from tests.datamodules.test_token_store import Coarse
 
@@ -39,45 +38,7 @@ def noisy() -> torch.Tensor:
     return Absorb(N).perturb(X0, SIGMA, torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("start", [True, False])
-def test_the_scores_of_a_mask_are_a_law_over_the_codebook(start):
-    x = noisy()
-    log_score = tiny(start, normalise=True)(x, SIGMA)
-    total = log_score[..., :-1].exp().sum(-1) * torch.expm1(SIGMA)[:, None, None]
-    torch.testing.assert_close(total[x == N], torch.ones(int((x == N).sum())))
-    assert (log_score.gather(-1, x[..., None]) == 0).all() and log_score.std() > 0.1
-
-
-@pytest.mark.parametrize("start", [True, False])
-def test_the_loss_of_a_normalised_network_is_its_score_entropy_and_so_are_its_gradients(start):
-    def loss(net_fn) -> list[torch.Tensor | None]:
-        net = tiny(start, normalise=True, conv=3)
-        times, generator = torch.tensor([0.2, 0.6, 0.9]), torch.Generator().manual_seed(3)
-        objective = ScoreEntropy(Absorb(N), LogLinear())
-        losses = objective.losses(net_fn(net), X0, times, generator)
-        losses.mean().backward()
-        return [losses.detach(), *(weight.grad for weight in net.parameters())]
-
-    efficient, plain = loss(Conditioned), loss(lambda net: lambda x, sigma: net(x, sigma))
-    torch.testing.assert_close(efficient, plain, atol=1e-5, rtol=1e-4)
-    generic = loss(lambda net: Conditioned(Slow(net)))
-    torch.testing.assert_close(generic, plain, atol=1e-5, rtol=1e-4)
-
-
-class Slow(ScoreNet):
-    """Another normalised network, without a way of its own to compute a few tokens."""
-
-    absorbing_only = normalised = True
-
-    def __init__(self, net: DDiT):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x, sigma, cond=None):
-        return self.net(x, sigma, cond)
-
-
-@pytest.mark.parametrize("options", [{}, {"normalise": True}, {"scale_by_sigma": False}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"conv": 3}, {"scale_by_sigma": False}], ids=str)
 def test_some_tokens_alone_have_the_scores_that_they_have_among_all(options):
     net, x = tiny(**options).eval(), noisy()
     where = torch.rand(x.shape, generator=torch.Generator().manual_seed(4)) < 0.4
@@ -88,7 +49,7 @@ def test_some_tokens_alone_have_the_scores_that_they_have_among_all(options):
 
 
 def test_only_logits_of_masks_are_computed(monkeypatch):
-    net, x, seen = tiny(normalise=True), noisy(), []
+    net, x, seen = tiny(), noisy(), []
     plain = net.output_layer.at
 
     def at(*arguments):
@@ -101,7 +62,7 @@ def test_only_logits_of_masks_are_computed(monkeypatch):
 
 
 def test_a_fresh_network_knows_the_codebooks_and_gives_every_code_the_same_ratio():
-    net, x = tiny(trained=False, normalise=True, conv=3), noisy()
+    net, x = tiny(trained=False, conv=3), noisy()
     log_score = net(x, SIGMA)[x == N][:, :-1]
     torch.testing.assert_close(log_score, log_score[:, :1].expand(-1, N))
     embedding = net.vocab_embed.embedding.detach().unflatten(0, (K, N + 1))
@@ -128,7 +89,6 @@ def test_what_the_codec_gives_is_not_saved_and_the_published_form_has_no_new_nam
     plain = set(tiny(start=False).state_dict())
     assert set(tiny().state_dict()) - plain == {"output_layer.codebooks.low"}
     assert set(tiny(start=False, conv=3).state_dict()) - plain == {"conv.weight", "conv.bias"}
-    assert set(tiny(start=False, normalise=True).state_dict()) == plain
 
 
 @pytest.mark.parametrize("width", [-1, 2])
@@ -159,21 +119,23 @@ NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)
 
 
 def test_a_checkpoint_of_a_model_that_started_from_codebooks_loads(tmp_path):
-    model = SEDD(Vectors(), net=partial(NET, normalise=True), start_from_codebooks=True)
+    model = SEDD(Vectors(), net=NET, start_from_codebooks=True)
     torch.nn.init.normal_(dict(model.net.named_parameters())["output_layer.codebooks.low"])
-    again = SEDD(Vectors(), net=partial(NET, normalise=True), start_from_codebooks=True)
+    again = SEDD(Vectors(), net=NET, start_from_codebooks=True)
     again.load_state_dict(model.state_dict())
     x, sigma = torch.randint(9, (1, 1, 5)), torch.ones(1)
     torch.testing.assert_close(again.eval().net(x, sigma), model.eval().net(x, sigma))
 
 
-def test_what_cannot_start_from_codebooks_or_be_normalised_says_so():
+def test_what_cannot_start_from_codebooks_or_needs_masks_says_so():
     with pytest.raises(UserError, match="Coarse has no vectors of its codes: set start_from_"):
         SEDD(Coarse(), net=NET, start_from_codebooks=True)
     with pytest.raises(UserError, match="Bare can't start from the codec's codebooks"):
         SEDD(Vectors(), net=lambda states, books: Bare(), start_from_codebooks=True)
     with pytest.raises(UserError, match="suits graphs that mask tokens alone"):
-        SEDD(Coarse(), Uniform, net=partial(NET, normalise=True))
+        SEDD(Coarse(), Uniform, net=NET)
+    with pytest.raises(UserError, match="suits graphs that mask tokens alone"):
+        SEDD(Coarse(), Hybrid, net=NET)
 
 
 class Bare(ScoreNet):

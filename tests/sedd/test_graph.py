@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from sedd.graph import Absorb, Graph, Uniform, draw_categorical
+from sedd.graph import Absorb, Graph, Uniform, draw_categorical, jumps_to_limit
+from sedd.hybrid import Hybrid
 from sedd.noise import Geometric, LogLinear
 
-GRAPHS = [Absorb(5), Uniform(5)]
+GRAPHS = [Absorb(5), Uniform(5), Hybrid(5, uniform=0.3)]
 graphs = pytest.mark.parametrize("graph", GRAPHS, ids=repr)
 noises = pytest.mark.parametrize("noise", [LogLinear(), Geometric()], ids=repr)
 
@@ -43,6 +44,7 @@ def test_rows_sum_to_one_and_rates_to_zero(graph):
 @graphs
 def test_transition_is_the_exponential_of_the_rate(graph):
     x, sigma = torch.arange(graph.dim)[None], torch.tensor([0.7])
+    assert jumps_to_limit(graph)
     law = torch.linalg.matrix_exp(0.7 * graph.rate(x)[0])
     torch.testing.assert_close(graph.transition(x, sigma)[0], law)
 
@@ -84,6 +86,21 @@ def test_score_entropy_is_least_at_the_true_ratios(graph):
     torch.testing.assert_close(best, torch.zeros_like(best), atol=1e-5, rtol=0)
     wrong = graph.score_entropy(log_score + 0.3, sigma, x, x0)
     assert (wrong >= -1e-6).all() and wrong.sum() > 0
+
+
+@graphs
+def test_the_law_of_the_clean_token_gives_the_ratios_of_the_noisy_one(graph):
+    clean = torch.tensor([0.5, 0.2, 0.1, 0.15, 0.05], dtype=torch.float64)
+    x = torch.arange(graph.dim) if graph.movable(torch.zeros(1).long()) else torch.tensor([5])
+    law = clean @ graph.transition(torch.arange(5), torch.full((5,), 0.7)).double()
+    log_score = graph.score_of_clean(clean.log().expand(len(x), 5), x, torch.full((len(x),), 0.7))
+    torch.testing.assert_close(log_score.exp(), law / law[x][:, None], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1.0])
+def test_a_hybrid_of_one_kind_alone_is_refused(uniform):
+    with pytest.raises(ValueError, match="uniform must lie between 0 and 1, got"):
+        Hybrid(5, uniform=uniform)
 
 
 @graphs
