@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from music_diffusion.api import decode, fit, generate
     from music_diffusion.checkpoints.export import export
     from music_diffusion.checkpoints.load import load_model as load
+    from music_diffusion.commands.data import data
     from music_diffusion.commands.encode import encode
     from music_diffusion.commands.fad import fad
     from music_diffusion.commands.page import page
@@ -28,6 +29,7 @@ __all__ = [
     "AudioModel",
     "Song",
     "UserError",
+    "data",
     "decode",
     "encode",
     "export",
@@ -48,6 +50,7 @@ HOMES = {
     "generate": "music_diffusion.api",
     "export": "music_diffusion.checkpoints.export",
     "load": "music_diffusion.checkpoints.load",
+    "data": "music_diffusion.commands.data",
     "encode": "music_diffusion.commands.encode",
     "fad": "music_diffusion.commands.fad",
     "make_song": "music_diffusion.commands.sample",

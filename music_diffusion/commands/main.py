@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
 
+  data       what a folder of music holds, and how to train on it here: DIR
   fit        train a model:        --config sedd_absorb [--data.audio DIR] [--name NAME]
   validate   measure a checkpoint: --config sedd_absorb --ckpt_path last
   test       the same, Lightning's test loop
@@ -34,7 +35,7 @@ After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 
 shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "page", "quickstart", "download")
+COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "page", "data", "quickstart", "download")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -114,6 +115,10 @@ def run(command: str, args: list[str]) -> None:
         from music_diffusion.commands import page
 
         page.run(args)
+    elif command == "data":
+        from music_diffusion.commands import data
+
+        data.run(args)
     elif command == "download":
         from music_diffusion.downloads.fetch import main as download
 
