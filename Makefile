@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test check wheel codecs
+.PHONY: install quickstart test check wheel codecs studio
 
 install: $(VENV)/installed
 
@@ -31,3 +31,6 @@ wheel: install
 
 codecs: install
 	PYTHON=$(BIN)/python packaging/try_codecs.sh
+
+studio: install
+	PYTHON=$(BIN)/python packaging/try_studio.sh

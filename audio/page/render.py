@@ -110,16 +110,20 @@ def picture_html(picture: Picture | None, folder: Path, width: str) -> str:
     """Return the plot alone of a spectrogram: its axes lie outside the frame."""
     if picture is None:
         return ""
-    left, top = picture.plot.left + SPINE, picture.plot.top + SPINE
-    wide, high = picture.plot.right - SPINE - left, picture.plot.bottom - SPINE - top
-    style = (
-        f"width:{100 / wide:.2f}%;height:{100 / high:.2f}%;"
-        f"left:{-100 * left / wide:.2f}%;top:{-100 * top / high:.2f}%"
-    )
     source = escape(link(picture.path, folder))
     return (
         f'<div class="spectrogram" style="{width}">'
-        f'<img src="{source}" style="{style}" alt="spectrogram" loading="lazy"></div>'
+        f'<img src="{source}" style="{plot_style(picture)}" alt="spectrogram" loading="lazy"></div>'
+    )
+
+
+def plot_style(picture: Picture) -> str:
+    """Return the place of a picture in a frame that shows its plot alone, as CSS."""
+    left, top = picture.plot.left + SPINE, picture.plot.top + SPINE
+    wide, high = picture.plot.right - SPINE - left, picture.plot.bottom - SPINE - top
+    return (
+        f"width:{100 / wide:.2f}%;height:{100 / high:.2f}%;"
+        f"left:{-100 * left / wide:.2f}%;top:{-100 * top / high:.2f}%"
     )
 
 

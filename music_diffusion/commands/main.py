@@ -24,6 +24,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   sample jbdiff    make a song with a model of each level: --config song
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
   page       a page to hear a folder of audio, or compare folders, in a browser: DIR [DIR ...]
+  studio     make, hear, repair and compare music in a browser (extra `ui`)
   download   published weights: lists them, or gets those named
   quickstart music by the base model, fine-tuned to built-in or your music [--audio DIR]
 
@@ -35,7 +36,8 @@ After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 
 shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "page", "data", "quickstart", "download")
+COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "page", "data", "studio")
+COMMANDS += ("quickstart", "download")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -119,6 +121,10 @@ def run(command: str, args: list[str]) -> None:
         from music_diffusion.commands import data
 
         data.run(args)
+    elif command == "studio":
+        from music_diffusion.commands import studio
+
+        studio.run(args)
     elif command == "download":
         from music_diffusion.downloads.fetch import main as download
 

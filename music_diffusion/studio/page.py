@@ -1,0 +1,79 @@
+"""The studio's page, in gradio: a tab for each thing one can do."""
+
+# pyright: reportMissingImports=false
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import gradio as gr  # noqa: E402
+from fastapi import FastAPI  # noqa: E402
+
+from music_diffusion.studio import make_tab, repair_tab  # noqa: E402
+from music_diffusion.studio.forms import chosen, errors_shown, user  # noqa: E402
+from music_diffusion.studio.studio import Studio  # noqa: E402
+
+TITLE = "Music studio"
+CALLS = 16  # of gradio at once; they only queue work
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "sans-serif")
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    font=FONTS,
+    font_mono=("ui-monospace", "DejaVu Sans Mono", "monospace"),
+)
+
+
+def page(studio: Studio) -> gr.Blocks:
+    """Return the page of a studio."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
+        gr.Markdown(f"# {TITLE}")
+        with gr.Tabs() as tabs:
+            with gr.Tab("Make", id="make"):
+                make = make_tab.build(studio)
+            with gr.Tab("Repair and continue", id="repair"):
+                repair = repair_tab.build(studio)
+        for jobs in (make.jobs, repair.jobs):
+            connect(studio, jobs, make, repair, tabs)
+    return blocks.queue(default_concurrency_limit=CALLS)
+
+
+def connect(
+    studio: Studio,
+    jobs: gr.HTML,
+    make: make_tab.MakeTab,
+    repair: repair_tab.RepairTab,
+    tabs: gr.Tabs,
+) -> None:
+    """Let the buttons of a list of jobs do what they say."""
+
+    @errors_shown(studio)
+    def act(event: gr.EventData, request: gr.Request):
+        action, job, clip = event.action, event.job, getattr(event, "clip", "")
+        if action == "cancel":
+            studio.jobs.cancel(job)
+        elif action == "again":
+            studio.again(job, user(request))
+        elif action == "vary":
+            studio.vary(job, clip, user(request))
+        elif action == "init":
+            return chosen(studio, clip), gr.update(open=True), gr.skip(), gr.update(selected="make")
+        elif action == "continue":
+            return gr.skip(), gr.skip(), chosen(studio, clip), gr.update(selected="repair")
+        return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+
+    outputs = [make.init, make.inits, repair.source, tabs]
+    jobs.act(act, None, outputs, show_progress="hidden", api_visibility="private")
+
+
+def mount(app: FastAPI, studio: Studio) -> FastAPI:
+    """Put the page at a server's root; nothing of the disk is served by it."""
+    return gr.mount_gradio_app(
+        app,
+        page(studio),
+        path="/",
+        theme=THEME,
+        footer_links=[],
+        run_history=False,
+        show_error=True,
+        ssr_mode=False,
+    )

@@ -1,0 +1,353 @@
+"use strict";
+// What gradio's components don't do: cards of jobs that go on playing while the list changes, and a
+// waveform on which a part is chosen. Texts are set as text, never as HTML.
+window.studio = (() => {
+  const SVG = "http://www.w3.org/2000/svg";
+
+  function make(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    }
+    made.append(...children.filter((child) => child !== null));
+    return made;
+  }
+
+  function waveform(clip) {
+    const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
+    svg.setAttribute("viewBox", clip.box);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("class", "waveform");
+    svg.setAttribute("aria-hidden", "true");
+    path.setAttribute("d", clip.waveform);
+    svg.append(path);
+    return svg;
+  }
+
+  function view(clip, audio) {
+    const frame = make("div", { class: "view" }, waveform(clip));
+    if (clip.picture) {
+      const image = make("img", { src: clip.picture.url, alt: "", loading: "lazy" });
+      image.style.cssText = clip.picture.style;
+      frame.append(make("div", { class: "spectrogram" }, image));
+    }
+    const line = make("div", { class: "at" });
+    frame.append(line);
+    const show = () => {
+      line.style.left = 100 * audio.currentTime / (clip.seconds || 1) + "%";
+      line.classList.toggle("on", audio.currentTime > 0);
+    };
+    const follow = () => { show(); if (!audio.paused) requestAnimationFrame(follow); };
+    audio.addEventListener("play", () => { pauseOthers(audio); follow(); });
+    audio.addEventListener("seeked", show);
+    audio.addEventListener("pause", show);
+    frame.addEventListener("click", (event) => {
+      const box = frame.getBoundingClientRect();
+      audio.currentTime = (event.clientX - box.left) / box.width * clip.seconds;
+      audio.play();
+    });
+    return frame;
+  }
+
+  function pauseOthers(audio) {
+    document.querySelectorAll("audio").forEach((other) => { if (other !== audio) other.pause(); });
+  }
+
+  const length = (seconds) => seconds < 60 ? seconds.toFixed(2) + " s"
+    : Math.floor(seconds / 60) + ":" + String(Math.round(seconds % 60)).padStart(2, "0");
+
+  function player(clip, label) {
+    const audio = make("audio", { controls: true, preload: "none", src: clip.url, "aria-label": label });
+    return [view(clip, audio), audio];
+  }
+
+  // ---- jobs ----
+
+  const STATES = { waiting: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
+  const KINDS = { make: "New", repair: "Repair", continue: "Continued", song: "Song" };
+
+  function clipCell(job, clip, index, act) {
+    const label = "clip " + (index + 1);
+    const button = (text, action, title) => make("button", {
+      type: "button", title, onclick: () => act({ action, job: job.name, clip: clip.reference }),
+    }, text);
+    return make("article", { class: "cell" },
+      make("header", {}, make("h4", {}, label), make("span", {}, length(clip.seconds))),
+      ...player(clip, KINDS[job.kind] + ", " + job.summary + ", " + label),
+      make("div", { class: "actions" },
+        button("Vary", "vary", "More clips that resemble this one"),
+        button("Continue", "continue", "Open it in Repair and continue"),
+        button("Use as init", "init", "New clips start from this one"),
+        make("a", { href: clip.url, download: job.name + "_" + clip.name }, "Download")));
+  }
+
+  function originalCell(clip) {
+    return make("article", { class: "cell" },
+      make("header", {}, make("h4", {}, "original"), make("span", {}, length(clip.seconds))),
+      ...player(clip, "original of " + clip.name));
+  }
+
+  function progress(job) {
+    if (job.state === "waiting") return job.ahead ? "waiting, " + job.ahead + " before it" : "waiting";
+    if (job.state === "running") {
+      if (!job.total || !job.done) return "starting: the model is loaded";
+      return "step " + job.done + " of " + job.total + (job.left === null ? "" : ", about " + job.left + " s left");
+    }
+    if (job.state === "failed") return "failed: " + job.error;
+    return STATES[job.state] + (job.took ? " in " + job.took + " s" : "");
+  }
+
+  function card(job, act) {
+    const made = make("section", { class: "job", "data-job": job.name, "aria-label": KINDS[job.kind] + " " + job.name });
+    const title = make("h3", {}, KINDS[job.kind], " ", make("span", {}, job.summary));
+    const state = make("p", { class: "state", role: "status" });
+    const bar = make("progress", { max: 1, "aria-label": "progress" });
+    const buttons = make("div", { class: "actions" });
+    const clips = make("div", { class: "clips" });
+    const settings = make("details", {}, make("summary", {}, "Settings"), make("pre", { tabindex: 0 }, JSON.stringify(job.settings, null, 1)));
+    made.append(title, state, bar, buttons, clips, settings);
+    let before = "";
+    made.update = (now) => {
+      const text = progress(now);
+      if (state.textContent !== text) state.textContent = text;
+      bar.hidden = now.state !== "running";
+      if (now.total) bar.value = now.done / now.total; else bar.removeAttribute("value");
+      if (now.state === before) return;
+      before = now.state;
+      made.dataset.state = now.state;
+      const over = !["waiting", "running"].includes(now.state);
+      const action = over ? ["Again", "again"] : ["Cancel", "cancel"];
+      buttons.replaceChildren(make("button", { type: "button", onclick: () => act({ action: action[1], job: now.name }) }, action[0]));
+      const given = now.original && now.clips.length ? [originalCell(now.original)] : [];
+      clips.replaceChildren(...given, ...now.clips.map((clip, index) => clipCell(now, clip, index, act)));
+    };
+    made.update(job);
+    return made;
+  }
+
+  // A list of the jobs of some kinds, asked for each second while one runs.
+  function jobs(element, trigger, kinds) {
+    const list = element.querySelector(".jobs"), cards = new Map();
+    const act = (what) => { trigger("act", what); setTimeout(refresh, 400); };
+    let timer = null;
+
+    async function refresh() {
+      clearTimeout(timer);
+      let busy = false;
+      try {
+        if (!document.hidden) busy = show(await (await fetch("studio/jobs")).json());
+      } catch (error) {
+        console.warn("the studio doesn't answer", error);
+      }
+      if (element.isConnected) timer = setTimeout(refresh, busy ? 1000 : 3000);
+    }
+
+    function show(found) {
+      const ours = found.filter((job) => kinds.includes(job.kind));
+      const names = new Set(ours.map((job) => job.name));
+      for (const [name, old] of cards) if (!names.has(name)) { old.remove(); cards.delete(name); }
+      let after = null;
+      for (const job of ours) {
+        let one = cards.get(job.name);
+        if (one) one.update(job);
+        else {
+          one = card(job, act);
+          cards.set(job.name, one);
+          if (after) after.after(one); else list.prepend(one);
+        }
+        after = one;
+      }
+      list.classList.toggle("none", ours.length === 0);
+      return ours.some((job) => ["waiting", "running"].includes(job.state));
+    }
+
+    document.addEventListener("visibilitychange", refresh);
+    window.addEventListener("studio-jobs", refresh);
+    refresh();
+  }
+
+  // ---- numbers by name, such as a sampler's options ----
+
+  const words = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
+
+  function options(element, props, watch) {
+    const list = element.querySelector(".options");
+    function build() {
+      const fields = Object.entries(props.value || {}).map(([name, value]) => make("label", {},
+        make("span", {}, words(name)),
+        make("input", { type: "number", step: "any", value, name, placeholder: value === null ? "the model's" : "", oninput: (event) => {
+          const given = event.target.value;
+          props.value = { ...props.value, [name]: given === "" ? null : Number(given) };
+        } })));
+      list.replaceChildren(...fields);
+    }
+    const names = () => Object.keys(props.value || {}).join() + [...list.querySelectorAll("input")].some((input) =>
+      (input.value === "" ? null : Number(input.value)) !== (props.value || {})[input.name]);
+    let shown = null;
+    const update = () => { if (names() !== shown) { build(); shown = names(); } };
+    watch("value", update);
+    update();
+  }
+
+  // ---- a music file from this machine, from the microphone, or from a job; and a part of it ----
+
+  function source(element, props, trigger, watch, title, region) {
+    const root = element.querySelector(".source");
+    const note = make("p", { class: "state", role: "status" });
+    const shown = make("div", { class: "shown" });
+    const file = make("input", { type: "file", accept: "audio/*,video/*", "aria-label": title + ": a file", onchange: () => send(file.files[0]) });
+    const record = make("button", { type: "button", onclick: () => recording ? recording.stop() : listen() }, "Record");
+    const clear = make("button", { type: "button", onclick: () => set(null) }, "Remove");
+    root.setAttribute("role", "group");
+    root.setAttribute("aria-label", title);
+    root.append(make("h3", {}, title), make("div", { class: "actions" }, file, record, clear), note, shown);
+    root.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("over"); });
+    root.addEventListener("dragleave", () => root.classList.remove("over"));
+    root.addEventListener("drop", (event) => {
+      event.preventDefault();
+      root.classList.remove("over");
+      send(event.dataTransfer.files[0]);
+    });
+    let recording = null, current = null;
+
+    async function send(blob, name = blob && blob.name) {
+      if (!blob) return;
+      note.textContent = "sending " + name + " …";
+      const answer = await fetch("studio/uploads?name=" + encodeURIComponent(name), { method: "POST", body: blob }).catch(() => null);
+      const text = answer ? await answer.text() : "the connection broke off: the file may be too large";
+      note.textContent = answer && answer.ok ? "" : text;
+      if (answer && answer.ok) set(JSON.parse(text));
+      file.value = "";
+    }
+
+    async function listen() {
+      if (!navigator.mediaDevices) { note.textContent = "a browser records only from this machine, or over HTTPS"; return; }
+      try {
+        const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), parts = [];
+        recording = new MediaRecorder(stream);
+        recording.ondataavailable = (event) => parts.push(event.data);
+        recording.onstop = () => {
+          stream.getTracks().forEach((track) => track.stop());
+          const kind = recording.mimeType.includes("mp4") ? "mp4" : recording.mimeType.includes("ogg") ? "ogg" : "webm";
+          recording = null;
+          record.textContent = "Record";
+          send(new Blob(parts), "recording." + kind);
+        };
+        recording.start();
+        record.textContent = "Stop";
+        note.textContent = "recording";
+      } catch (error) {
+        note.textContent = "no microphone: " + error.message;
+      }
+    }
+
+    function set(clip) {
+      props.value = clip && { clip, start: region ? round(clip.seconds / 3) : null, stop: region ? round(clip.seconds * 2 / 3) : null };
+      trigger("change");
+      update();
+    }
+
+    function update() {
+      const value = props.value, key = value && value.clip ? value.clip.reference : "";
+      clear.hidden = !key;
+      if (key === current) return;
+      current = key;
+      shown.replaceChildren();
+      if (!key) return;
+      const [frame, audio] = player(value.clip, title);
+      shown.append(frame, audio);
+      if (region) shown.append(part(frame, audio, value.clip, props));
+    }
+
+    watch("value", update);
+    update();
+  }
+
+  const round = (seconds) => Math.round(seconds * 1000) / 1000;
+
+  // The part between two times: dragged on the waveform, moved by arrow keys, or typed.
+  function part(frame, audio, clip, props) {
+    const most = clip.seconds;
+    const shade = make("div", { class: "chosen" });
+    const handles = ["start", "stop"].map((end) => make("div", {
+      class: "handle " + end, role: "slider", tabindex: 0, "aria-label": end === "start" ? "Start of the part" : "End of the part",
+      "aria-valuemin": 0, "aria-valuemax": most, onkeydown: (event) => nudge(event, end),
+    }));
+    const inputs = ["start", "stop"].map((end) => make("input", {
+      type: "number", min: 0, max: most, step: "any", "aria-label": end === "start" ? "From, in seconds" : "To, in seconds",
+      onchange: (event) => put(end, Number(event.target.value)),
+    }));
+    const hear = make("button", { type: "button", onclick: play }, "Hear the part");
+    frame.append(shade, ...handles);
+    frame.classList.add("regional");
+    let drag = null;
+
+    const at = (event) => {
+      const box = frame.getBoundingClientRect();
+      return Math.min(most, Math.max(0, (event.clientX - box.left) / box.width * most));
+    };
+    frame.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      const end = event.target.classList.contains("start") ? "start" : event.target.classList.contains("stop") ? "stop" : null;
+      drag = { end, from: at(event), moved: false };
+      frame.setPointerCapture(event.pointerId);
+    });
+    frame.addEventListener("pointermove", (event) => {
+      if (!drag) return;
+      const time = at(event);
+      if (Math.abs(time - drag.from) * frame.clientWidth / most > 4) drag.moved = true;
+      if (!drag.moved) return;
+      if (drag.end) put(drag.end, time); else both(Math.min(time, drag.from), Math.max(time, drag.from));
+    });
+    const stop = () => { moved = drag !== null && drag.moved; drag = null; };
+    let moved = false;
+    frame.addEventListener("pointerup", stop);
+    frame.addEventListener("pointercancel", stop);
+    frame.addEventListener("click", (event) => { if (moved) { event.stopImmediatePropagation(); moved = false; } }, true);
+
+    function nudge(event, end) {
+      const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      put(end, props.value[end] + by * (event.shiftKey ? 0.01 : 0.1));
+    }
+
+    function put(end, time) {
+      const { start, stop } = props.value;
+      if (end === "start") both(Math.min(time, stop - 0.01), stop); else both(start, Math.max(time, start + 0.01));
+    }
+
+    function both(start, stop) {
+      props.value = { ...props.value, start: round(Math.min(most, Math.max(0, start))), stop: round(Math.min(most, Math.max(0, stop))) };
+      show();
+    }
+
+    function show() {
+      const { start, stop } = props.value;
+      shade.style.left = 100 * start / most + "%";
+      shade.style.width = 100 * (stop - start) / most + "%";
+      [start, stop].forEach((time, i) => {
+        handles[i].style.left = 100 * time / most + "%";
+        handles[i].setAttribute("aria-valuenow", time.toFixed(2));
+        handles[i].setAttribute("aria-valuetext", time.toFixed(2) + " seconds");
+        if (document.activeElement !== inputs[i]) inputs[i].value = time.toFixed(2);
+      });
+    }
+
+    function play() {
+      audio.currentTime = props.value.start;
+      audio.play();
+      const check = () => {
+        if (audio.currentTime >= props.value.stop) audio.pause();
+        else if (!audio.paused) requestAnimationFrame(check);
+      };
+      audio.addEventListener("playing", check, { once: true });
+    }
+
+    show();
+    return make("div", { class: "times" }, make("label", {}, make("span", {}, "From"), inputs[0], "s"), make("label", {}, make("span", {}, "To"), inputs[1], "s"), hear);
+  }
+
+  return { jobs, options, source };
+})();

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Test the studio in Chromium, in an environment of its own with gradio and playwright beside the
+# packages of $PYTHON. Chromium is the system's: apt-get install chromium, or CHROMIUM=/path/to/it.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=$(cd "$root" && realpath -s "${PYTHON:-.venv/bin/python}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cd "$root"
+find_chromium() {
+  for name in ${CHROMIUM:-chromium chromium-browser google-chrome}; do
+    command -v "$name" && return
+  done
+  return 1
+}
+if ! find_chromium > /dev/null && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends chromium
+fi
+CHROMIUM=$(find_chromium) || {
+  echo "the studio's test needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it" >&2
+  exit 2
+}
+export CHROMIUM
+"$python" -m venv --without-pip "$work/env"
+site=$("$work/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+"$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$site/dependencies.pth"
+sed 's/\[[a-z]*\]//' requirements.txt > "$work/constraints.txt"  # constraints take no extras
+"$python" -m pip --python "$work/env/bin/python" install --quiet --disable-pip-version-check \
+  --constraint "$work/constraints.txt" -r requirements-ui.txt
+OMP_NUM_THREADS=1 "$work/env/bin/python" -m pytest tests/studio -p no:cacheprovider "$@"

@@ -1,0 +1,65 @@
+"""What can be read through the studio, and what can't, whatever is asked."""
+
+import json
+
+import pytest
+
+from foundation.errors import MissingFileError, UserError
+from music_diffusion.studio.clips import without_paths
+from music_diffusion.studio.library import Library
+
+
+@pytest.fixture
+def library(tmp_path):
+    (tmp_path / "secret.wav").write_bytes(b"secret")
+    runs = tmp_path / "runs"
+    for path in ("a/checkpoints/best.ckpt", "a/.hidden/x.wav", "a/clip.wav", "a/notes.txt"):
+        (runs / path).parent.mkdir(parents=True, exist_ok=True)
+        (runs / path).write_bytes(b"x")
+    (runs / "out.wav").symlink_to(tmp_path / "secret.wav")
+    (runs / "up").symlink_to(tmp_path)
+    (runs / "model").mkdir()
+    (runs / "model" / "config.json").write_text(json.dumps({}))
+    (tmp_path / "own").mkdir()
+    return Library.of(tmp_path / "own", [runs])
+
+
+TRICKS = [
+    "runs/../secret.wav", "runs/a/../../secret.wav", "runs//etc/passwd", "/etc/passwd",
+    "etc/passwd", "runs/out.wav", "runs/up/secret.wav", "runs/a/.hidden/x.wav",
+    "runs/./../secret.wav",
+    "runs/a\\..\\..\\secret.wav", "runs/a/clip.wav\0.png", "runs/%2e%2e/secret.wav", "", "runs",
+    "runs/a", "runs/a/notes.txt", "runs/a/checkpoints/best.ckpt", "../secret.wav", "x" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", TRICKS)
+def test_tricks_lead_nowhere_and_show_no_path(library, tmp_path, reference):
+    with pytest.raises(MissingFileError) as error:
+        library.file(reference)
+    assert str(tmp_path) not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_what_lies_in_a_folder_is_found_and_named_without_its_path(library, tmp_path):
+    assert library.file("runs/a/clip.wav") == (tmp_path / "runs" / "a" / "clip.wav").resolve()
+    assert library.models() == ["base", "base_sedd", "runs/model", "runs/a/checkpoints/best.ckpt"]
+    assert library.runs() == ["runs/a"]
+    assert library.audio_folders() == ["runs/a"]  # links out of the folder aren't followed
+    text = without_paths(f"{tmp_path}/runs/a/x.wav is cut; see /usr/lib/thing.py", library)
+    assert text == "runs/a/x.wav is cut; see thing.py"
+
+
+@pytest.mark.parametrize("name", ["runs/a/clip.wav", "../x.ckpt", "runs/a", "/tmp", "last"])
+def test_only_models_of_the_list_are_loaded(library, name):
+    with pytest.raises(UserError):
+        library.model(name)
+
+
+def test_folders_of_the_same_name_differ(tmp_path):
+    for parent in ("a", "b"):
+        (tmp_path / parent / "runs").mkdir(parents=True)
+    found = Library.of(tmp_path, [tmp_path / "a" / "runs", tmp_path / "b" / "runs"])
+    assert list(found.roots) == ["studio", "runs", "runs 2"]
+    with pytest.raises(MissingFileError, match="no such folder"):
+        Library.of(tmp_path, [tmp_path / "c"])
