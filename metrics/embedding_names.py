@@ -44,6 +44,19 @@ def make_embedding(choice: EmbeddingChoice) -> Embedding:
     return made
 
 
+def embedding_class(choice: EmbeddingChoice | None) -> type[Embedding] | None:
+    """Return the class of an embedding without making it, which takes its weights.
+
+    None for no choice, and for a function that makes one. UserError as `make_embedding`.
+    """
+    found = find_class(choice) if isinstance(choice, str) else choice
+    if isinstance(found, Embedding):
+        return type(found)
+    parts = (found.func, *found.args) if isinstance(found, partial) else (found,)
+    classes = (part for part in parts if isinstance(part, type) and issubclass(part, Embedding))
+    return next(classes, None)  # the parser's partial holds it among its arguments
+
+
 def find_class(name: str) -> Callable[[], Embedding]:
     """Find what makes an embedding by its short spelling or its class path."""
     if name in SPELLINGS:

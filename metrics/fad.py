@@ -142,15 +142,16 @@ def check(reference: EmbeddingSet, generated: EmbeddingSet) -> None:
             )
 
 
-def library_score(reference: EmbeddingSet, generated: EmbeddingSet) -> float:
+def library_score(reference: EmbeddingSet, generated: EmbeddingSet, pann: bool = False) -> float:
     """Return the figure that frechet_audio_distance 0.3 prints for the same files.
 
     For PANN it joins the numbers of all clips into one long row, so that its gaussians have one
     dimension: not a distance of sounds, and kept only for comparison with published figures.
+    `pann` says that the vectors are PANN's where they don't.
     """
     check(reference, generated)
     sides = [reference.values, generated.values]
-    if any(side.about["embedding"].startswith("pann") for side in (reference, generated)):
+    if pann or any(side.about["embedding"].startswith("pann") for side in (reference, generated)):
         sides = [side.reshape(-1, 1) for side in sides]
     return frechet(*(Gaussian.of(side) for side in sides))
 

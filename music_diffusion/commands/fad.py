@@ -14,10 +14,17 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from metrics.embed_files import embed_files
 from metrics.embedding import Embedding
-from metrics.embedding_names import DEFAULT, SPELLINGS, EmbeddingChoice, make_embedding
+from metrics.embedding_names import (
+    DEFAULT,
+    SPELLINGS,
+    EmbeddingChoice,
+    embedding_class,
+    make_embedding,
+)
 from metrics.embedding_set import SUFFIX, EmbeddingSet, saved_path
 from metrics.fad import LIBRARY, Score, compare, library_score, rank_files
 from metrics.pann import PANN
+from metrics.vggish import VGGish
 
 log = logging.getLogger(__name__)
 SAVED = (".npy", SUFFIX)
@@ -41,7 +48,7 @@ def fad(
 
     Either side is a folder, an audio file, vectors saved earlier (a name or a .safetensors file),
     or a .npy that frechet_audio_distance saved. Vectors are cached by content, so a folder is
-    embedded once. Two saved sides need no embedding.
+    embedded once. Two saved sides need no embedding, and no weights where one is named.
 
     Args:
         reference: the music to compare with
@@ -68,15 +75,18 @@ def fad(
     where = find_device(device)
     named = {"reference": reference, "generated": generated}
     sources = [find_source(side, name) for name, side in named.items()]  # before hours may pass
-    model = None
-    if embedding is not None or any(source.suffix not in SAVED for source in sources):
-        model = make_embedding(embedding or embedding_of(sources))
-    if compat and model and not model.name.startswith(("vggish", "pann")):
-        raise UserError(f"compat needs --embedding vggish or pann_16k, got {model.name}")
+    unsaved = [source for source in sources if source.suffix not in SAVED]
+    choice = embedding_of(sources) if embedding is None and unsaved else embedding
+    model = make_embedding(choice) if choice is not None and unsaved else None
+    kind = embedding_class(choice if model is None else model)
+    if compat and kind and not issubclass(kind, (VGGish, PANN)):
+        raise UserError(f"compat needs --embedding vggish or pann_16k, got {kind.__name__}")
     if compat and isinstance(model, PANN):
         model = model.whole_clips()
+    dim = getattr(model or kind, "dim", None)
     sides = [
-        embed_source(source, model, where, batch_size, num_workers, too_loud) for source in sources
+        embed_source(source, model, dim, where, batch_size, num_workers, too_loud)
+        for source in sources
     ]
     for side, place in zip(sides, (save_reference, save_generated), strict=True):
         if place is not None:
@@ -84,7 +94,8 @@ def fad(
             log.info("vectors saved as %s", saved_path(place))
     score = compare(sides[0], sides[1], seed)
     if compat:
-        score = replace(score, library_score=library_score(sides[0], sides[1]))
+        pann = kind is not None and issubclass(kind, PANN)
+        score = replace(score, library_score=library_score(sides[0], sides[1], pann))
     return replace(score, files=rank_files(sides[0], sides[1])) if per_file else score
 
 
@@ -127,14 +138,15 @@ def embedding_of(sources: list[Path]) -> str:
 def embed_source(
     source: Path,
     model: Embedding | None,
+    dim: int | None,
     device: torch.device,
     batch_size: int,
     num_workers: int,
     too_loud: audio.TooLoud,
 ) -> EmbeddingSet:
-    """Read the saved vectors of a side, or embed its files."""
+    """Read the saved vectors of a side, of `dim` numbers where known, or embed its files."""
     if source.suffix in SAVED:
-        return EmbeddingSet.load(source, model and model.dim)
+        return EmbeddingSet.load(source, dim)
     assert model is not None
     files, workers = audio.find(source), num_workers
     found = embed_files(files, model, device, batch_size, workers, too_loud=too_loud)

@@ -145,6 +145,28 @@ def test_saved_vectors_need_no_embedding(tmp_path, capsys):
         assert result["library_score"] == result["score"]
 
 
+@pytest.mark.parametrize("name, dim", [("vggish", 128), ("PANN", 4), ("musicnn", 200)])
+def test_saved_vectors_need_no_weights(tmp_path, capsys, monkeypatch, name, dim):
+    """PANN's are one long row, from which the library's figure is computed."""
+    monkeypatch.chdir(tmp_path)  # no ckpts
+    monkeypatch.setattr(PANN, "dim", 4)  # gaussians of 2048 numbers take long
+    draw = np.random.default_rng(0)
+    for side in "ab":
+        np.save(f"{side}.npy", draw.normal(size=6 * dim if name == "PANN" else (6, dim)))
+    compat = ("--compat", "frechet_audio_distance")
+    options = ("--embedding", name, *(compat if name != "musicnn" else ()))
+    status, result, text = run("a.npy", "b.npy", *options, capsys=capsys)
+    assert status == 0 and result["dim"] == dim and result["reference_vectors"] == 6, text
+    rows = [EmbeddingSet.load(tmp_path / f"{side}.npy") for side in "ab"]
+    if name == "PANN":
+        assert result["library_score"] == compare(*rows).score
+    np.save("a.npy", draw.normal(size=(6, dim + 1)))
+    status, _, text = run("a.npy", "b.npy", *options, capsys=capsys)
+    assert status == 2 and "the embedding's vectors" in text
+    status, _, text = run("a.npy", "b.npy", "--embedding", "logmel", *compat, capsys=capsys)
+    assert status == 2 and "compat needs" in text
+
+
 def test_vectors_are_saved_named_and_given_again(folders, tmp_path, capsys):
     white, brown = folders
     kept = str(tmp_path / "kept.safetensors")
