@@ -10,8 +10,9 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from foundation.checks import check_at_least
-from foundation.errors import DivergedError
+from foundation.errors import DivergedError, UserError
 
+SMALLEST_SCALE = 2.0**-14  # of losses in float16; the method starts at 2 ** 16
 log = logging.getLogger(__name__)
 ADVICE = (
     "try a lower --model.learning_rate, --trainer.gradient_clip_val 1 or --trainer.precision "
@@ -24,8 +25,8 @@ class NonFinite(Callback):
 
     Once a weight is nan, all are, a step later. So training stops with a DivergedError where the
     loss or a gradient is nan or infinite, in any of the processes; nothing is saved of it. Where
-    float16 is scaled (16-mixed), an infinite gradient is part of the method and only a loss that is
-    nan counts.
+    losses are scaled for float16 (16-mixed), an infinite gradient is part of the method, which then
+    halves the scale; there the loss counts, and a scale that has nearly vanished.
 
     Args:
         skip: leave out so many steps of a run, with all the batches accumulated in each, before
@@ -44,6 +45,18 @@ class NonFinite(Callback):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self.skipped = state_dict["skipped"]
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Raise UserError for Adam's eps that is 0 in the weights' precision: 0 / 0 is nan."""
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                eps, kind = group.get("eps"), group["params"][0].dtype
+                if isinstance(eps, float) and eps and not torch.tensor(eps, dtype=kind):
+                    raise UserError(
+                        f"{type(optimizer).__name__}'s eps of {eps:g} is 0 in weights of {kind}, "
+                        "where training would end in nan: set --trainer.precision 16-mixed (on a "
+                        "GPU), bf16-true or 32-true, or a greater eps"
+                    )
+
     def on_before_backward(
         self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
     ) -> None:
@@ -59,7 +72,7 @@ class NonFinite(Callback):
         largest = get_total_norm([] if scaler else gradients, norm_type=math.inf)
         summed, self._loss = self._loss, torch.zeros(())
         loss, gradient = torch.stack([summed, largest.to(summed)]).tolist()  # one transfer
-        bad = math.isnan(loss) if scaler else not math.isfinite(loss + gradient)
+        bad = not math.isfinite(loss + gradient) or scale < SMALLEST_SCALE
         if trainer.strategy.reduce_boolean_decision(bad, all=False):
             self._leave_out(trainer, weights, loss / scale)
         else:

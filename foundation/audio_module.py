@@ -90,7 +90,8 @@ class AudioModel(LightningModule, ABC):
             strength: how much of `init` to keep, from 0 (nothing) to 1 (all of it)
             cond: metadata by name, a value for each clip
             sampler: an instance of `sampler_type`; None takes the model's own
-            seed: the same seed gives the same audio
+            seed: clip i has the noise of seed + i; libraries round differently for each number
+                of clips, so that only the same count gives the same audio to the bit
             on_step: called with the steps done and their total
 
         Raises:

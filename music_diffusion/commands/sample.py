@@ -73,8 +73,10 @@ def sample(
         sampler: FirstHitting, Analytic or Euler for SEDD, DDIM, DPM or IPLMS for the others, with
             options of its own such as --sampler.steps; the default is the model's
         steps: the sampler's steps
-        seed: the same seed gives the same audio
-        batch_size: how many files are generated at once
+        seed: clip i has the noise of seed + i; on a CPU it is the same file, to the bit, whatever
+            the count
+        batch_size: how many files an accelerator generates at once, which changes how it rounds; a
+            CPU, where it would save no time, generates them one by one
         prompt: a music file to continue, or to repair with --regenerate
         regenerate: start and end in seconds of the part of the prompt to regenerate, '[4.0, 6.5]'
         init_audio: a music file that the result is to resemble
@@ -107,8 +109,8 @@ def sample(
     init = None
     if init_audio is not None:
         init = read_init(user_path(init_audio, "init_audio"), seconds, rate, too_loud)
-    files = []
-    for first, number in batches(count, batch_size):
+    files, at_once = [], 1 if model.device.type == "cpu" else batch_size
+    for first, number in batches(count, at_once):
         with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", bar_format=BAR) as bar:
             clips = generate(
                 model, bar, seconds=seconds, count=number, prompt=given and given.audio,

@@ -103,11 +103,18 @@ def resolve_precision(precision: Precision, accelerator: object) -> Precision:
         fast = fast or (precision == "fast" and on_cpu and cpu_has_bf16())
         say(logging.INFO, f"precision: {'bf16-mixed' if fast else 'float32'} on {device.type}")
         return "bf16-mixed" if fast else "32-true"
-    if on_cpu and str(precision).startswith("bf16") and not cpu_has_bf16():
+    few_bits = str(precision).startswith(("bf16", "16"))  # 16-mixed is bf16-mixed on a CPU
+    if on_cpu and few_bits and not cpu_has_bf16():
         say(
             logging.WARNING,
             f"precision {precision}: this CPU has no instructions for bfloat16, a step may take 30 "
             "times as long as in 32-true, the default here",
+        )
+    if precision in ("bf16-true", "16-true"):
+        say(
+            logging.WARNING,
+            f"precision {precision}: weights and the optimizer's averages of 16 bits lose small "
+            "steps; bf16-mixed keeps both in float32",
         )
     return precision
 

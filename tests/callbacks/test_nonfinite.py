@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins import MixedPrecision
 
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
@@ -58,6 +59,19 @@ def test_training_stops_at_a_bad_step_and_keeps_the_checkpoint_before(tmp_path, 
     assert all(finite(path) for path in (tmp_path / "checkpoints").iterdir())
     assert module.weight.isfinite().all()
     assert any("last.ckpt is the checkpoint of step 4" in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("scale", "factor", "said"),
+    [(2.0**-13, 1, "a gradient isn't finite"), (2.0**16, math.inf, "the loss is inf")],
+    ids=["vanished", "inf"],
+)
+def test_scaled_training_stops_where_no_scale_helps(tmp_path, scale, factor, said):
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    plugin = MixedPrecision("16-mixed", "cpu", scaler)
+    module = Bad(set(range(3, 9)), factor, gradients=factor == 1)
+    with pytest.raises(DivergedError, match=f"stopped at step .: {said}"):
+        fit(tmp_path, [NonFinite()], 9, module, plugins=[plugin])
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -43,6 +43,16 @@ def test_samples_have_settings_beside_them_that_make_them_again(trained, capsys)
     assert audio.probe("samples/sample_0.wav").num_samples == 400
 
 
+def test_a_clip_is_the_same_file_whatever_the_count_and_batch_size(trained):
+    """The toy's clips depend on those beside them, as rounding does in matrix products."""
+    sample = ["sample", trained, "--accelerator", "cpu", "--seconds", "0.05"]
+    for number, (count, size, seed) in enumerate(((1, 4, 8), (2, 2, 7), (3, 1, 7))):
+        options = ["--count", str(count), "--batch_size", str(size), "--seed", str(seed)]
+        assert cli.main([*sample, *options, "--out", str(number)]) == 0
+    files = ("0/sample_0.wav", "1/sample_1.wav", "2/sample_1.wav")
+    assert len({Path(name).read_bytes() for name in files}) == 1
+
+
 def test_files_are_numbered_on(trained):
     for count in (2, 4):
         assert cli.main(["sample", trained, "--count", "2", "--steps", "1"]) == 0

@@ -21,7 +21,7 @@ OPTIONS = {
     "strategy": ["auto", "ddp"],
     "devices": [1, "1", "auto"],
     "num_nodes": [1],
-    "precision": ["32-true", "bf16-mixed", "bf16-true", "16-true", "64-true"],
+    "precision": ["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"],
     "logger": [True, False],
     "callbacks": [[]],
     "fast_dev_run": [True, 2],
@@ -62,7 +62,7 @@ BAD = {  # refused in a line that names it
     "barebones": True,
     "enable_checkpointing": False,
     "accelerator": "gpux",
-    "precision": "8-true",
+    "precision": "16-true",  # where Adam's eps is 0
     "strategy": "nonsense",
     "limit_val_batches": -1,
     "profiler": "nonsense",
@@ -110,6 +110,15 @@ def test_an_option_of_the_trainer_works(name, value, elsewhere):
 def test_a_bad_value_is_a_users_mistake(name, elsewhere):
     with pytest.raises(UserError):
         fit(**{name: BAD[name]})
+
+
+def test_training_in_few_bits_says_what_it_costs(elsewhere, capsys):
+    args = ["fit", "--config", "toy.yaml", "--trainer.precision"]
+    assert cli.main([*args, "bf16-true"]) == 0
+    assert "averages of 16 bits lose small steps" in capsys.readouterr().err
+    assert cli.main([*args, "16-true"]) == 2
+    words = "error: Adam's eps of 1e-08 is 0 in weights of torch.float16, where training would end"
+    assert words in capsys.readouterr().err
 
 
 def test_options_of_the_command_line_have_the_types_of_lightning(elsewhere):
