@@ -1,7 +1,7 @@
-"""Is a generated clip a copy? How well the nearest passage of the training music fits its notes.
+"""Are generated clips copies? Where the training music's notes fit theirs best, and how well.
 
 A score near 1 alone proves nothing, since music resembles music: what counts is whether generated
-clips lie nearer to the training music than other real music does.
+clips lie nearer to the training music than other real music does (`metrics.control`).
 """
 
 from collections.abc import Iterable
@@ -10,70 +10,121 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metrics.musicality import HOP, RATE, chroma_power
+from metrics.notes import HOP, Notes
+
+PIECE, STEP = 27, 6  # frames compared as one, 2.5 s, and from one to the next: any 3 s hold one
+PAIRS = 2**20  # of pieces and shifts that are compared at once
+LEAST = 0.1  # mean energy of a frame; pieces whose notes hardly change can't be recognised
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Where a clip fits best: the track, seconds into it, semitones higher, and how well."""
+    """Where a piece of a clip fits best.
+
+    Attributes:
+        track: the name of the track
+        seconds: where in the track the piece begins
+        clip_seconds: where in the clip it begins
+        semitones: how far the clip is above the track, -6 to 5
+        score: how well its notes fit: 1 for a copy, 0.5 to 0.9 for other music
+    """
 
     track: str
     seconds: float
+    clip_seconds: float
     semitones: int
     score: float
 
 
-def notes_of(mono: Tensor) -> Tensor:
-    """Reduce audio [T] at RATE to its notes: root power of pitch classes, mean removed, [12, N].
+def nearest_passages(clips: Tensor, tracks: Iterable[tuple[str, Tensor]]) -> list[Passage]:
+    """Find where pieces of clips [B, 12, N] fit best into tracks, each a name and notes [12, M].
 
-    A note is a copy's whatever its instrument and level, so that frames are scaled to one length;
-    those that are nearly silent stay small.
+    `metrics.notes.directions` gives notes. The score is the correlation of a piece's notes with the
+    track's over time, so that a chord which both merely hold counts for little; all shifts and all
+    twelve transpositions are tried. Clips of less than 2.5 s are compared whole.
     """
-    chroma = chroma_power(mono[None])[0].sqrt()
-    chroma = chroma - chroma.mean(0)
-    length = chroma.norm(dim=0)
-    return chroma / (length + 0.05 * length.max() + 1e-12)
-
-
-def nearest_passage(
-    clip: Tensor, tracks: Iterable[tuple[str, Tensor]], transposed: bool = True
-) -> Passage:
-    """Find where the notes [12, N] of a clip fit best into those of tracks, at least half of them.
-
-    The score is the cosine of their notes, over all shifts and, if asked, all twelve
-    transpositions: 1 for the clip itself, about 0.3 to 0.7 for other music. `notes_of` gives notes.
-    """
-    turns = range(12) if transposed else range(1)
-    turned = torch.stack([clip.roll(turn, 0) for turn in turns])  # [turns, 12, N]
-    best = Passage("", 0.0, 0, -1.0)
+    size = min(PIECE, clips.shape[-1])
+    pieces = clips.unfold(-1, size, STEP).transpose(1, 2)  # [B, W, 12, n]
+    count = pieces.shape[1]
+    compare = Pieces.of(pieces.flatten(0, 1))
+    best = [Passage("", 0.0, 0.0, 0, -1.0)] * len(clips)
     for name, track in tracks:
-        scores = _scores(turned, track)
-        place = int(scores.argmax())
-        turn, shift = divmod(place, scores.shape[1])
-        score = float(scores.flatten()[place])
-        if score > best.score:
-            start = (shift - clip.shape[1] + 1) * HOP / RATE
-            best = Passage(name, start, (turn + 6) % 12 - 6, score)
+        if track.shape[-1] < size:
+            continue
+        scores, places = compare.best(track)
+        scores, chosen = scores.view(-1, count).max(1)
+        for clip in (scores > torch.tensor([one.score for one in best])).nonzero()[:, 0].tolist():
+            piece = int(chosen[clip])
+            shift, turn = divmod(int(places[clip * count + piece]), 12)
+            times = seconds_of(shift), seconds_of(piece * STEP)
+            best[clip] = Passage(name, *times, (6 - turn) % 12 - 6, float(scores[clip]))
     return best
 
 
-def _scores(clips: Tensor, track: Tensor) -> Tensor:
-    """Correlate notes [A, 12, N] with one [12, M] at all shifts: cosines [A, N + M - 1]."""
-    count, size = clips.shape[-1], clips.shape[-1] + track.shape[-1] - 1
-    theirs = torch.fft.rfft(track, size)
-    products = torch.fft.irfft(
-        (torch.fft.rfft(clips.flip(-1), size) * theirs).sum(1), size
-    )  # at shift s the clip's end lies on frame s of the track
-    overlap = _window_sums(track.square().sum(0), count, size)
-    own = _window_sums(clips[0].square().sum(0).flip(-1), track.shape[-1], size)
-    scores = products / (overlap * own).clamp(min=1e-12).sqrt()
-    shared = _window_sums(torch.ones(track.shape[-1]), count, size)
-    return scores.masked_fill(shared < count / 2, -1.0)
+def seconds_of(frames: int) -> float:
+    return frames * HOP / Notes.sample_rate
 
 
-def _window_sums(values: Tensor, width: int, size: int) -> Tensor:
-    """Sum the last `width` of values [M] before each of `size` places, of which M are values."""
-    sums = torch.nn.functional.pad(values.double().cumsum(0), (1, 0))
-    ends = torch.arange(1, size + 1)
-    first, last = (ends - width).clamp(0, len(values)), ends.clamp(max=len(values))
-    return (sums[last] - sums[first]).float()
+@dataclass(frozen=True)
+class Pieces:
+    """Pieces of n frames, ready to be compared with tracks.
+
+    Turning the twelve pitch classes is multiplying their spectrum, so that the sums over frames are
+    made in its 6 components, once for all transpositions (the component of the mean is 0).
+
+    Attributes:
+        spectra: [6, P, n], conjugated
+        energy: [P]
+    """
+
+    spectra: Tensor
+    energy: Tensor
+
+    @classmethod
+    def of(cls, pieces: Tensor) -> "Pieces":
+        """Prepare pieces [P, 12, n]."""
+        changing = pieces - pieces.mean(-1, keepdim=True)
+        return cls(spectrum(changing).transpose(0, 1).conj().resolve_conj(), energy_of(changing))
+
+    def best(self, track: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare with notes [12, M]: best scores [P], and where: 12 * shift + turn, [P]."""
+        size, shifts = self.spectra.shape[-1], track.shape[-1] - self.spectra.shape[-1] + 1
+        windows = spectrum(track).unfold(-1, size, 1).transpose(1, 2)  # [6, n, shifts]
+        energy = window_energy(track, size)
+        found = []
+        block = max(1, PAIRS // len(self.energy))
+        for start in range(0, shifts, block):
+            part = slice(start, start + block)
+            products = torch.bmm(self.spectra, windows[..., part].contiguous())  # [6, P, k]
+            products = torch.nn.functional.pad(products, (0, 0, 0, 0, 1, 0))
+            turned = torch.fft.irfft(products, 12, dim=0)  # [12, P, k]
+            scale = self.energy[:, None] * energy[part]
+            scores = (turned / scale.sqrt()).permute(1, 2, 0).flatten(1)
+            value, place = scores.max(1)
+            found.append((value, place + 12 * start))
+        values, places = (torch.stack(side) for side in zip(*found, strict=True))  # [blocks, P]
+        value, block_of = values.max(0)
+        return value, places.gather(0, block_of[None])[0]
+
+
+def spectrum(notes: Tensor) -> Tensor:
+    """Transform the pitch classes of notes [..., 12, N] to [..., 6, N], without their mean."""
+    return torch.fft.rfft(notes, dim=-2)[..., 1:, :]
+
+
+def energy_of(pieces: Tensor) -> Tensor:
+    """Sum the squares of pieces [P, 12, n]: [P], no less than those of notes that hardly change."""
+    return pieces.square().sum((1, 2)).clamp(min=LEAST * pieces.shape[-1])
+
+
+def window_energy(track: Tensor, size: int) -> Tensor:
+    """Return what `energy_of` does, means removed, of all windows of notes [12, M]: [M - n + 1]."""
+    sums = [window_sums(track.square().sum(0), size), window_sums(track, size)]
+    changing = sums[0] - sums[1].square().sum(0) / size
+    return changing.clamp(min=LEAST * size).float()
+
+
+def window_sums(values: Tensor, size: int) -> Tensor:
+    """Sum each `size` successive values [..., M]: [..., M - size + 1] in float64."""
+    sums = torch.nn.functional.pad(values.double().cumsum(-1), (1, 0))
+    return sums[..., size:] - sums[..., :-size]
