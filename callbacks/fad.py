@@ -12,9 +12,10 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
 from audio import files as audio_files
+from audio.segments import spread_segments
 from callbacks.demo import KEEP, log_clips, prune, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
-from callbacks.reference_clips import decoded, spread_segments, validation_files
+from callbacks.reference_clips import decoded, validation_files
 from callbacks.trial import is_trial
 from callbacks.validation import warn_without_validation
 from foundation.audio_module import AudioModel, Batch
@@ -191,7 +192,7 @@ class FAD(Callback):
             rate = codec.sample_rate
             mine = range(trainer.global_rank, self.num_clips, trainer.world_size)
             segments = spread_segments(files, rate, num_samples, self.num_clips, mine)
-            clips = (decoded(codec, segment.to(pl_module.device)) for segment in segments)
+            clips = (decoded(codec, segment.samples.to(pl_module.device)) for segment in segments)
             vectors = [self.scorer.embed(clip, rate, tell=False) for clip in clips]
             self._codec_floor = self.scorer.join(vectors)
         return self._codec_floor

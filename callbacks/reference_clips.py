@@ -1,8 +1,5 @@
 """The real music that a model's clips are compared with."""
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -10,6 +7,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from audio import files as audio
+from audio.segments import spread_segments
 from foundation.codec import Codec
 from foundation.files import user_path
 
@@ -26,23 +24,6 @@ def validation_files(trainer: Trainer) -> list[Path]:
     return sorted({p for p in paths if p.suffix.lower() in suffixes and p.is_file()})
 
 
-def spread_segments(
-    files: list[Path], sample_rate: int, num_samples: int, count: int, numbers: Iterable[int]
-) -> Iterator[Tensor]:
-    """Read segments [1, T], evenly spread over all files: those `numbers` of `count`.
-
-    A file shorter than `num_samples` is read whole.
-    """
-    ends = list(accumulate(audio.probe(file).num_samples_at(sample_rate) for file in files))
-    for number in numbers:
-        middle = (2 * number + 1) * ends[-1] // (2 * count)
-        index = bisect_right(ends, middle)
-        first = ends[index - 1] if index else 0
-        start = max(0, min(middle, ends[index] - num_samples) - first)
-        length = min(num_samples, ends[index] - first)
-        yield audio.read(files[index], start, length, sample_rate, channels=1)
-
-
 def references(
     trainer: Trainer, codec: Codec, num_samples: int, count: int, device: torch.device
 ) -> dict[str, Tensor]:
@@ -54,7 +35,7 @@ def references(
     if not files:
         return {}
     found = spread_segments(files, rate, num_samples, count, range(count))
-    segments = [segment for segment in found if segment.shape[-1] == num_samples]
+    segments = [one.samples for one in found if one.samples.shape[-1] == num_samples]
     rendered = [decoded(codec, segment.to(device)) for segment in segments]
     if not segments:
         return {}

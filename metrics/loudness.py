@@ -10,8 +10,11 @@ QUIETEST = -70.0  # LUFS; blocks below it count as silent
 GATE = 10.0  # dB below the mean of the others, where a block doesn't count either
 OFFSET = -0.691  # so that a full-scale sine of 997 Hz has -3.01 LUFS
 # The two filters of BS.1770 at 48 kHz, the ear's shelf and high-pass: numerators, denominators.
-SHELF = ((1.53512485958697, -2.69169618940638, 1.19839281085285), (1, -1.69065929318241, 0.73248077421585))
-HIGH_PASS = ((1.0, -2.0, 1.0), (1, -1.99004745483398, 0.99007225036621))
+SHELF = (
+    (1.53512485958697, -2.69169618940638, 1.19839281085285),
+    (1.0, -1.69065929318241, 0.73248077421585),
+)
+HIGH_PASS = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
 
 
 def loudness(mono: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
@@ -31,15 +34,12 @@ def loudness(mono: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
 def block_loudness(mono: Tensor, sample_rate: int) -> Tensor:
     """Return the loudness of overlapping blocks of clips [B, T]: [B, N] in LUFS."""
     size = round(FRAME * sample_rate)
-    blocks = torch.nn.functional.pad(mono, (0, max(0, size - mono.shape[-1]))).unfold(
-        -1, size, size // OVERLAP
-    )
-    spectrum = torch.fft.rfft(blocks * torch.hann_window(size), dim=-1).abs().square()
+    window = torch.hann_window(size)
+    padded = torch.nn.functional.pad(mono, (0, max(0, size - mono.shape[-1])))
+    blocks = padded.unfold(-1, size, size // OVERLAP) * window
+    spectrum = 2 * torch.fft.rfft(blocks, dim=-1).abs().square()  # both halves; none passes at 0 Hz
     gains = k_weighting(torch.fft.rfftfreq(size, 1 / sample_rate))
-    both_sides = torch.full((len(gains),), 2.0)
-    both_sides[0] = 1.0
-    window_power = size * torch.hann_window(size).square().sum()
-    power = (spectrum * (gains * both_sides / window_power)).sum(-1)
+    power = spectrum @ gains / (size * window.square().sum())
     return OFFSET + 10 * power.clamp(min=1e-12).log10()
 
 
@@ -47,8 +47,8 @@ def k_weighting(frequencies: Tensor) -> Tensor:
     """Return by how much the ear's filters change power at frequencies [F] in Hz: [F]."""
     z = torch.exp(-2j * math.pi * frequencies.double() / 48000)
     gain = torch.ones_like(frequencies, dtype=torch.float64)
-    for numerator, denominator in (SHELF, HIGH_PASS):
-        top, bottom = (sum(c * z**i for i, c in enumerate(side)) for side in (numerator, denominator))
+    for sides in (SHELF, HIGH_PASS):
+        top, bottom = (a + b * z + c * z**2 for a, b, c in sides)
         gain = gain * (top / bottom).abs().square()
     return gain.float()
 

@@ -6,22 +6,30 @@ import torch
 from torch import Tensor
 
 from audio.similarity import magnitudes
+from metrics.key import key_strengths
 from metrics.loudness import loudness
 from metrics.musicality import RATE, beat_clarity, chroma_power, tonal_peak
+from metrics.tempo import tempo
 
 
 def traits(clips: Tensor) -> dict[str, Tensor]:
     """Measure clips [B, T] at RATE: [B] of each trait, NaN where a clip doesn't tell.
 
     tonal_peak and beat_clarity are those of `metrics.musicality`, loudness and its range those of
-    `metrics.loudness`; brightness is the spectrum's centre in octaves over 1 kHz; pitch_classes is
-    how many a clip uses, exp of the entropy of their shares: 1 for a single note, 12 for noise.
+    `metrics.loudness`, tempo and its clarity those of `metrics.tempo`. key_clarity is the share of
+    the likeliest of 24 keys (`metrics.key`); pitch_classes is how many a clip uses, exp of the
+    entropy of their shares: 1 for a single note, 12 for noise; brightness is the spectrum's centre
+    in octaves over 1 kHz.
     """
     audio = clips[:, None]
     level, spread = loudness(clips, RATE)
+    beats, clear = tempo(audio, RATE)
     return {
         "tonal_peak": tonal_peak(audio, RATE),
         "beat_clarity": beat_clarity(audio, RATE),
+        "tempo": beats,
+        "tempo_clarity": clear,
+        "key_clarity": key_strengths(audio, RATE).amax(1),
         "pitch_classes": torch.special.entr(pitch_class_shares(clips)).sum(1).exp(),
         "loudness": level,
         "loudness_range": spread,
@@ -36,7 +44,7 @@ def pitch_class_shares(clips: Tensor) -> Tensor:
 
 
 def brightness(clips: Tensor) -> Tensor:
-    """Return the centre of the power spectrum of clips [B, T] at RATE, in octaves over 1 kHz: [B]."""
+    """Return the centre of the power spectrum of clips [B, T] at RATE: octaves over 1 kHz, [B]."""
     power = magnitudes(clips, 2048, 512).square().mean(-1)
     frequency = torch.linspace(0, RATE / 2, power.shape[1])
     return ((power * frequency).sum(1) / power.sum(1) / 1000).log2()

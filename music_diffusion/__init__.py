@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from music_diffusion.commands.encode import encode
     from music_diffusion.commands.fad import fad
     from music_diffusion.commands.page import page
+    from music_diffusion.commands.report import report
     from music_diffusion.commands.sample import make_song, sample
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "make_song",
     "page",
+    "report",
     "sample",
 ]
 HOMES = {
@@ -55,6 +57,7 @@ HOMES = {
     "fad": "music_diffusion.commands.fad",
     "make_song": "music_diffusion.commands.sample",
     "page": "music_diffusion.commands.page",
+    "report": "music_diffusion.commands.report",
     "sample": "music_diffusion.commands.sample",
 }
 

@@ -23,6 +23,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config song
   fad        compare music with music: Frechet and kernel audio distance, REFERENCE GENERATED
+  report     is it music, how far from real music, is it copied: RUN_OR_DIR --reference DIR
   page       a page to hear a folder of audio, or compare folders, in a browser: DIR [DIR ...]
   studio     make, hear, repair and compare music in a browser (extra `ui`)
   download   published weights: lists them, or gets those named
@@ -36,7 +37,7 @@ After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 
 shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "page", "data", "studio")
+COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "report", "page", "data", "studio")
 COMMANDS += ("quickstart", "download")
 
 
@@ -113,6 +114,10 @@ def run(command: str, args: list[str]) -> None:
         from music_diffusion.commands.options import call
 
         print_score(call("fad", fad, args, add_options))
+    elif command == "report":
+        from music_diffusion.commands import report as judging
+
+        judging.run(args)
     elif command == "page":
         from music_diffusion.commands import page
 

@@ -12,9 +12,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from audio import files as audio
+from audio.segments import spread_segments
 from callbacks.ema import EMA
 from callbacks.fad import FAD, make_or_replace
-from callbacks.reference_clips import spread_segments, validation_files
+from callbacks.reference_clips import validation_files
 from foundation.errors import UserError
 from metrics.logmel import LogMel
 from metrics.vggish import VGGish
@@ -176,11 +177,12 @@ def test_spread_segments_are_spread_over_all_files_and_stay_inside(tmp_path):
     for number, length in enumerate((100, 900, 30)):
         audio.write(tmp_path / f"{number}.wav", torch.full((2, length), number / 10), 8000, "FLOAT")
     found = list(spread_segments(audio.find(tmp_path), 8000, 50, 10, range(10)))
-    assert [part.shape for part in found] == [(1, 50)] * 10
-    levels = [round(part.mean().item(), 2) for part in found]
+    assert [part.samples.shape for part in found] == [(1, 50)] * 10
+    levels = [round(part.samples.mean().item(), 2) for part in found]
     assert levels == [0.0] + [0.1] * 9
     (last,) = spread_segments(audio.find(tmp_path), 8000, 50, 40, [39])
-    assert last.shape == (1, 30) and last.mean().item() == pytest.approx(0.2)
+    assert (last.path.name, last.start) == ("2.wav", 0)
+    assert last.samples.shape == (1, 30) and last.samples.mean().item() == pytest.approx(0.2)
 
 
 class Coder(torch.nn.Module):
