@@ -93,6 +93,9 @@ class DDiT(ScoreNet):
         conv: width of a convolution over positions before the blocks; 0 for none
         attention: auto, sdpa or flash (flash-attn)
         checkpoint_activations: recompute the blocks in the backward pass, to save memory
+        time_conditioning: let the network read the noise level; without, only the scale of the
+            scores knows it, as in MDLM (Sahoo et al. 2024, arXiv:2406.07524), and samplers call
+            the network again only after a token has changed. This belongs to Absorb
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class DDiT(ScoreNet):
         attention: str = "auto",
         checkpoint_activations: bool = False,
         conv: int = 0,
+        time_conditioning: bool = True,
     ):
         super().__init__()
         if hidden_size % (2 * num_heads):
@@ -118,10 +122,13 @@ class DDiT(ScoreNet):
             )
         if conv < 0 or (conv and conv % 2 == 0):
             raise UserError(f"conv must be an odd width, or 0 for none, got {conv}")
+        if not (time_conditioning or scale_by_sigma):
+            raise UserError("a network without time_conditioning needs scale_by_sigma")
         check_attention(attention)
         self.vocab_size = vocab_size
         self.scale_by_sigma = self.absorbing_only = scale_by_sigma
         self.checkpoint_activations = checkpoint_activations
+        self.time_independent = not time_conditioning
         self.vocab_embed = TokenEmbedding(vocab_size, num_codebooks, hidden_size)
         self.conv = nn.Conv1d(hidden_size, hidden_size, conv, padding=conv // 2) if conv else None
         self.sigma_map = NoiseEmbedding(cond_dim)
@@ -175,7 +182,7 @@ class DDiT(ScoreNet):
         h = self.vocab_embed(x)
         if self.conv is not None:
             h = h + self.conv(h.transpose(1, 2)).transpose(1, 2)
-        c = silu(self.sigma_map(sigma))
+        c = silu(self.sigma_map(torch.zeros_like(sigma) if self.time_independent else sigma))
         angles = self.rotary_emb(h)
         for block in self.blocks:
             if self.checkpoint_activations and self.training:

@@ -23,7 +23,7 @@ from sedd.graph import Absorb, Graph, masks_alone
 from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
 from sedd.objective import Objective, ScoreEntropy
-from sedd.samplers import Analytic, TokenSampler
+from sedd.samplers import Analytic, FirstHitting, TokenSampler
 from sedd.score_net import Conditioned, ScoreNet
 from sedd.weights import load_weights
 
@@ -45,7 +45,9 @@ class SEDD(AudioModel):
         weight_decay: AdamW's
         sampling_eps: the earliest time that training draws, above 0
         objective: sedd.objective.ScoreEntropy or Subs, built with the graph and the noise
-        sampler: the sampler of demos, and of `generate` where it is given none
+        sampler: the sampler of demos, and of `generate` where it is given none; if null,
+            FirstHitting where the graph masks tokens, which takes the fewest network calls, and
+            Analytic elsewhere
         demo_windows: windows at most in a demo, which lasts no longer than the callback asks
         compile: compile the network
         init_from: weights to start from: `base`, a checkpoint or export of SEDD, or a published
@@ -71,7 +73,7 @@ class SEDD(AudioModel):
         weight_decay: float = 0.0,
         sampling_eps: float = 1e-3,
         objective: Callable[[Graph, Noise], Objective] = ScoreEntropy,
-        sampler: TokenSampler = Analytic(),  # noqa: B008 (frozen)
+        sampler: TokenSampler | None = None,
         demo_windows: int = 3,
         compile: bool = False,
         init_from: str | None = None,
@@ -84,14 +86,15 @@ class SEDD(AudioModel):
         self.save_settings()
         codec = self.codec
         self.graph, self.noise = graph(codec.codebook_size), noise
-        self.objective, self.sampler = objective(self.graph, noise), sampler
+        self.objective = objective(self.graph, noise)
+        self.sampler = usual_sampler(self.graph) if sampler is None else sampler
         self.net = net(self.graph.dim, codec.num_codebooks)
         if self.net.absorbing_only and not masks_alone(self.graph):
             raise UserError(
                 f"this {type(self.net).__name__} suits graphs that mask tokens alone; a DDiT suits "
                 "others with scale_by_sigma set to false"
             )
-        sampler.check(self.graph)
+        self.sampler.check(self.graph)
         if start_from_codebooks:
             self._start_from_codebooks()
         self.start_from(init_from)
@@ -231,3 +234,12 @@ class SEDD(AudioModel):
             self.net.parameters(), lr=hparams["learning_rate"], weight_decay=hparams["weight_decay"]
         )
         return self.warmed_up(optimizer, hparams["warmup_steps"])
+
+
+def usual_sampler(graph: Graph) -> TokenSampler:
+    """Return the sampler that takes the fewest network calls for a law, of those that suit it."""
+    try:
+        FirstHitting().check(graph)
+    except UserError:
+        return Analytic()
+    return FirstHitting()

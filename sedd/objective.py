@@ -118,6 +118,10 @@ class CleanScores(PartScoreFn):
     def normalised(self) -> bool:
         return masks_alone(self.graph)
 
+    @property
+    def time_independent(self) -> bool:
+        return isinstance(self.net, PartScoreFn) and self.net.time_independent
+
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self._scores(self.net(x, sigma), x, sigma)
 

@@ -1,7 +1,7 @@
 """Samplers of the reverse process: Euler, analytic (Lou et al. 2024, section 4.2), first hitting.
 
 `score_fn(x, sigma)` returns log scores [B, K, L, V] for tokens x [B, K, L] and total noise [B].
-Only the tokens that can still change are computed and drawn, in float64.
+Only the tokens that can still change are computed, and those that do are drawn, in float64.
 """
 
 import math
@@ -16,41 +16,11 @@ from foundation.errors import UserError
 from foundation.returned import check_returned
 from foundation.sampler import OnStep, Sampler, check_steps, ignore_step
 from sedd.draws import Draws, Generators
-from sedd.graph import Graph, check_masks
+from sedd.graph import Absorb, Graph, check_masks
+from sedd.mask_scores import MaskScores
 from sedd.noise import Noise
 from sedd.score_net import ScoreFn, scores_at
-
-
-def euler_probs(graph: Graph, x: Tensor, log_score: Tensor, amount: Tensor) -> Tensor:
-    """Weights [P, V] of an Euler step from x [P]; amount = step size times the noise rate."""
-    rates = graph.reverse_rate(x, log_score.exp())
-    return torch.zeros_like(rates).scatter(-1, x[..., None], 1) + amount * rates
-
-
-def analytic_probs(graph: Graph, x: Tensor, log_score: Tensor, dsigma: Tensor) -> Tensor:
-    """Weights [P, V] of a Tweedie step from x [P] over dsigma [P] (Lou et al. 2024, eq. 19)."""
-    return graph.staggered_score(log_score.exp(), dsigma) * graph.transp_transition(x, dsigma)
-
-
-def denoise_probs(graph: Graph, x: Tensor, log_score: Tensor, sigma: Tensor) -> Tensor:
-    """Weights [P, V] of the clean tokens: the last Tweedie step, without the mask."""
-    return analytic_probs(graph, x, log_score, sigma)[..., : graph.codebook_size]
-
-
-def warp(log_score: Tensor, x: Tensor, temperature: float, top_p: float) -> Tensor:
-    """Sharpen where x [P] jumps to, and leave alone how often it jumps: log scores [P, V]."""
-    if temperature == 1 and top_p == 1:
-        return log_score
-    others = log_score.double().scatter(-1, x[..., None], -math.inf)
-    total = others.logsumexp(-1, keepdim=True)
-    probs = torch.softmax(others / temperature, -1)
-    if top_p < 1:
-        ordered, places = probs.sort(-1, descending=True)
-        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= top_p, 0)
-        probs = torch.zeros_like(probs).scatter(-1, places, ordered)
-        probs = probs / probs.sum(-1, keepdim=True)
-    own = log_score.double().gather(-1, x[..., None])
-    return (probs.log() + total).scatter(-1, x[..., None], own)
+from sedd.step_probs import analytic_probs, denoise_probs, euler_probs, warp
 
 
 def time_grid(
@@ -156,6 +126,14 @@ class Stepwise(TokenSampler):
     ) -> Tensor:
         """Weights [P, V] of a step from x [P] with log scores [P, V] at time t to t - step."""
 
+    def pace(self, noise: Noise, t: Tensor, step: float) -> Tensor | None:
+        """Return a, where a step turns a mask into a code with weight a times the code's score.
+
+        It stays a mask with what is left of 1. None if steps aren't of this form: then `probs`
+        alone says what they are.
+        """
+        return None
+
     def reverse(
         self,
         score_fn: ScoreFn,
@@ -168,11 +146,15 @@ class Stepwise(TokenSampler):
     ) -> Tensor:
         times, _ = time_grid(self.steps, self.eps, x.device)
         times = torch.sin(math.pi / 2 * times) if self.cosine else times
+        masks = MaskScores(score_fn, graph.codebook_size)
         for i, t in enumerate(times[:-1]):
-            where = free & graph.movable(x)
-            if where.any():
-                log_score = self.jumps(score_fn, x, where, noise.sigma(t))
-                probs = self.probs(graph, noise, x[where], log_score, t, float(t - times[i + 1]))
+            where, sigma, step = free & graph.movable(x), noise.sigma(t), float(t - times[i + 1])
+            pace = self.pace(noise, t, step) if type(graph) is Absorb else None
+            if pace is not None:
+                self._unmask(masks, x, where, sigma, pace, draws)
+            elif where.any():
+                log_score = self.jumps(score_fn, x, where, sigma)
+                probs = self.probs(graph, noise, x[where], log_score, t, step)
                 x[where] = draws.categorical(probs.clamp(min=0), where)
             on_step(i + 1, self.steps)
         where = free & graph.movable(x)
@@ -182,6 +164,20 @@ class Stepwise(TokenSampler):
             probs = denoise_probs(graph, x[where], log_score, sigma.expand(len(log_score)))
             x[where] = draws.categorical(probs.clamp(min=0), where)
         return x
+
+    def _unmask(
+        self, masks: MaskScores, x: Tensor, where: Tensor, sigma: Tensor, pace: Tensor, draws: Draws
+    ) -> None:
+        """Draw which masks leave, then what they become: the law of one draw over all states."""
+        # also where no mask is left: a clip's random stream must not depend on the other clips
+        uniform = draws.uniform(*x.shape[1:])
+        leaving = where & (uniform < pace * masks.total(x, where, sigma))
+        changed = bool(leaving.any())
+        if changed:
+            log_score = masks.at(x, leaving, sigma).double()
+            log_score = warp(log_score, x[leaving], self.temperature, self.top_p)
+            x[leaving] = draws.categorical(log_score[:, : masks.codebook_size].exp(), leaving)
+        masks.forget(changed)
 
 
 @dataclass(frozen=True)
@@ -194,6 +190,9 @@ class Analytic(Stepwise):
         dsigma = noise.sigma(t) - noise.sigma(t - step)
         return analytic_probs(graph, x, log_score, dsigma.expand(len(x)))
 
+    def pace(self, noise: Noise, t: Tensor, step: float) -> Tensor:
+        return torch.expm1(noise.sigma(t) - noise.sigma(t - step))
+
 
 @dataclass(frozen=True)
 class Euler(Stepwise):
@@ -203,6 +202,9 @@ class Euler(Stepwise):
         self, graph: Graph, noise: Noise, x: Tensor, log_score: Tensor, t: Tensor, step: float
     ) -> Tensor:
         return euler_probs(graph, x, log_score, step * noise.rate(t))
+
+    def pace(self, noise: Noise, t: Tensor, step: float) -> Tensor:
+        return step * noise.rate(t)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,11 @@ class ScoreNet(nn.Module, ABC):
 
     Attributes:
         absorbing_only: the output only suits the absorbing graph
+        time_independent: the scores of a mask, times expm1(sigma), don't depend on sigma
     """
 
     absorbing_only: bool = False
+    time_independent: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: Tensor, cond: Cond | None = None) -> Tensor:
@@ -63,6 +65,11 @@ class PartScoreFn(ABC):
         """Whether the scores of a mask, times expm1(sigma), are a law over the codebook."""
         return False
 
+    @property
+    def time_independent(self) -> bool:
+        """Whether the scores of a mask, times expm1(sigma), don't depend on sigma."""
+        return False
+
     @abstractmethod
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return log scores [B, K, L, V] for tokens x [B, K, L] at total noise [B]."""
@@ -78,6 +85,10 @@ class Conditioned(PartScoreFn):
 
     net: ScoreNet
     cond: Cond | None = None
+
+    @property
+    def time_independent(self) -> bool:
+        return self.net.time_independent
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.net(x, sigma, self.cond)
