@@ -13,6 +13,7 @@ from urllib.parse import quote
 from audio.page.clips import HALF, Clip, Picture
 from audio.page.curves import IMPORTANT, Curves, draw, panels
 from audio.page.sections import Cell, Row, Section
+from audio.page.tables import Table, table_html
 from foundation.files import bytes_of
 
 HERE = Path(__file__).parent
@@ -32,6 +33,7 @@ def render(
     sections: Sequence[Section],
     curves: Curves,
     documents: dict[str, str],
+    tables: Sequence[Table] = (),
 ) -> str:
     """Return the page for `index.html` in `folder`, to which its links are relative.
 
@@ -42,6 +44,7 @@ def render(
         sections: the clips
         curves: values by step, by name
         documents: texts of settings and origins by name
+        tables: of numbers, above the clips
     """
     script = part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -51,16 +54,23 @@ def render(
         style=part("page.css"),
         script=script,
         script_hash=digest,
-        contents=contents(sections, curves, documents),
+        contents=contents(tables, sections, curves, documents),
+        tables="".join(table_html(i, table) for i, table in enumerate(tables)),
         clips="".join(section_html(folder, i, section) for i, section in enumerate(sections)),
         curves=curves_html(curves),
         documents=documents_html(documents),
     )
 
 
-def contents(sections: Sequence[Section], curves: Curves, documents: dict[str, str]) -> str:
+def contents(
+    tables: Sequence[Table],
+    sections: Sequence[Section],
+    curves: Curves,
+    documents: dict[str, str],
+) -> str:
     """Return links to the parts of the page."""
-    links = [(f"part{i}", section.title) for i, section in enumerate(sections)]
+    links = [(f"table{i}", table.title) for i, table in enumerate(tables)]
+    links += [(f"part{i}", section.title) for i, section in enumerate(sections)]
     links += [("curves", "Curves")] if curves else []
     links += [("settings", "Settings")] if documents else []
     return "".join(f'<a href="#{target}">{escape(title)}</a>' for target, title in links)

@@ -19,7 +19,7 @@ STEP = re.compile(r"step_0*(\d+)")
 NUMBERED = re.compile(r"(?P<name>.+)_(?P<number>\d+)")
 REFERENCE = "reference"  # the folder of what demos are compared with
 ORDER = ("original", "song", "round_trip", "real", "target", "coarser", "context")  # then others
-LEFT_OUT = re.compile(r"\..*|index_files|pictures|parts|checkpoints|earlier_\d+")
+LEFT_OUT = re.compile(r"\..*|index_files|pictures|parts|checkpoints|report|earlier_\d+")
 LAST = ("sample", "noise", "refined")
 
 

@@ -8,9 +8,10 @@ import torch
 from jsonargparse import ArgumentParser
 
 from audio import files as audio
+from audio.page.write import PAGE, check_ours
 from foundation.checks import check_at_least
 from foundation.errors import UserError
-from foundation.files import output_folder, user_path, write_json
+from foundation.files import output_folder, printable, user_path, write_json
 from metrics.embedding import Embedding, MissingWeights
 from metrics.embedding_names import DEFAULT, EmbeddingChoice, make_embedding
 from metrics.logmel import LogMel
@@ -19,6 +20,7 @@ from music_diffusion.commands.options import call
 from music_diffusion.report.clips import Clips, cut, generated_files, length_of
 from music_diffusion.report.judge import judge_distances, judge_pitch_classes, judge_traits
 from music_diffusion.report.memorisation import find_copies, unseen
+from music_diffusion.report.page import write_report_page
 
 log = logging.getLogger(__name__)
 FILE = "report.json"
@@ -34,7 +36,7 @@ def report(
     out: str | Path | None = None,
     device: str = "auto",
 ) -> Path:
-    """Judge generated music by all measures; write report.json and return its path.
+    """Judge generated music by all measures; write report.json and a page, and return its path.
 
     Half of the reference's clips are what the others are compared with; the other half, held out,
     show what real music of the same kind gets. Where the embedding's weights aren't downloaded,
@@ -65,12 +67,17 @@ def report(
     folder = output_folder(place_of(source) if out is None else out)
     clips = cut(found, length, num_clips)
     all_real = cut(real, clips.seconds, 2 * num_clips)
+    control = None if trained is None else unseen(all_real, trained)
+    check_ours(folder / PAGE)
     content = judge(clips, all_real, embeddings(embedding), where)
-    if trained is not None:
-        content["memorisation"] = memorisation(clips, all_real, trained, where)
-    folder.mkdir(parents=True, exist_ok=True)
+    copies = None
+    if trained and control:
+        copies = find_copies(clips, control, trained, where)
+        content["memorisation"] = asdict(copies)
+    title = printable(source.absolute().name)
+    page = write_report_page(folder, f"Report on {title}", content, clips, copies)
     write_json(folder / FILE, content)
-    return folder / FILE
+    return page
 
 
 def place_of(source: Path) -> Path:
@@ -99,6 +106,7 @@ def judge(
     return {
         "generated": about(clips),
         "reference": about(reference),
+        "held_out": about(held_out),
         "distances": {one.name: judge_distances(one, sets, reference, device) for one in chosen},
         "traits": {name: judge_traits(one, reference) for name, one in sets.items()},
         "pitch_class_divergence": {
@@ -116,19 +124,6 @@ def about(clips: Clips) -> dict[str, object]:
     }
 
 
-def memorisation(
-    clips: Clips, all_real: Clips, training: list[Path], device: torch.device
-) -> dict[str, object]:
-    """Look for copies; the control is real music that isn't the training's."""
-    control = unseen(all_real, training)
-    if control is None:
-        raise UserError(
-            "all of the reference is among the training music: give --reference other music, "
-            "which shows how near real music comes"
-        )
-    return asdict(find_copies(clips, control, training, device))
-
-
 def add_options(parser: ArgumentParser) -> None:
     """Add `report`'s arguments: what is judged, and its options."""
     parser.add_argument("generated", help="a run, a folder of audio, or a file")
@@ -136,4 +131,4 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: list[str]) -> None:
-    print(f"wrote {call('report', report, args, add_options)}")
+    print(f"open {call('report', report, args, add_options)} in a browser")

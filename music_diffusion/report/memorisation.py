@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from foundation.errors import UserError
+from foundation.files import printable
 from metrics.control import Excess, excess, nearest_distance
 from metrics.copying import Passage, nearest_passages
 from metrics.digest import digest_of
@@ -23,6 +25,7 @@ class Memorisation:
         notes: of the score of the nearest passage (`metrics.copying`)
         sound: of the distance to the nearest second, in log-mel statistics, its sign changed
         passages: the nearest passage of each generated clip
+        files: the files of the clips
         control_clips: real clips that the model wasn't trained on
         training_files: that could be read
         training_seconds: how long they are, up to a second each
@@ -31,6 +34,7 @@ class Memorisation:
     notes: Excess
     sound: Excess
     passages: list[Passage]
+    files: list[str]
     control_clips: int
     training_files: int
     training_seconds: int
@@ -47,7 +51,6 @@ def find_copies(
     parts = [directions(part) for part in tracks.values.split(tracks.counts)]
     sides = [directions(embed_clips(Notes(), one.audio, device)) for one in (generated, control)]
     both = nearest_passages(torch.cat(sides), zip(tracks.files, parts, strict=True))
-    passages = both[: len(generated.paths)]
     scores = torch.tensor([one.score for one in both]).split([len(side) for side in sides])
     known = embed_files(training, LogMel(), device)
     away = [
@@ -57,17 +60,25 @@ def find_copies(
     return Memorisation(
         notes=excess(*scores),
         sound=excess(*away),
-        passages=passages,
+        passages=both[: len(generated.paths)],
+        files=[printable(path) for path in generated.paths],
         control_clips=len(control.paths),
         training_files=len(tracks.files),
         training_seconds=len(known.values),
     )
 
 
-def unseen(clips: Clips, training: list[Path]) -> Clips | None:
-    """Return the clips of files that aren't among the training music; None where fewer than two."""
+def unseen(clips: Clips, training: list[Path]) -> Clips:
+    """Return the clips of files that aren't among the training music: a control.
+
+    Raises:
+        UserError: where there are fewer than two
+    """
     known = {digest_of(path) for path in training}
     kept = [i for i, path in enumerate(clips.paths) if digest_of(path) not in known]
     if len(kept) < 2:
-        return None
+        raise UserError(
+            "all of the reference is among the training music: give --reference other music, "
+            "which shows how near real music comes"
+        )
     return clips.some(kept)

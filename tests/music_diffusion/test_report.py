@@ -64,6 +64,14 @@ def test_copies_are_named_with_their_places(found):
     assert all(one["seconds"] == pytest.approx(one["clip_seconds"], abs=0.1) for one in copies)
 
 
+def test_the_page_plays_the_nearest_passages_beside_their_clips(found, music):
+    page = (music / "made_report" / "index.html").read_text()
+    assert page.count("<audio") == 14 and page.count("<table>") == 3
+    assert "1.00 (above the control" in page and "copy_1.wav at" in page
+    pair = [audio.read(music / f"made_report/passages/00_{n}.flac") for n in ("clip", "training")]
+    torch.testing.assert_close(2 * pair[0], pair[1], atol=0.02, rtol=0)  # the copy is half as loud
+
+
 def test_of_a_run_the_newest_samples_count_and_pages_of_folders_do_not(tmp_path):
     for name in ("demos/step_00000100/sample_0", "demos/step_00000200/sample_0", "other/a"):
         audio.write(tmp_path / f"{name}.wav", torch.zeros(1, RATE), RATE)
