@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install quickstart test check wheel codecs studio
+.PHONY: install quickstart test check wheel codecs studio docs
 
 install: $(VENV)/installed
 
@@ -34,3 +34,6 @@ codecs: install
 
 studio: install
 	PYTHON=$(BIN)/python packaging/try_studio.sh
+
+docs: install
+	PYTHON=$(BIN)/python packaging/build_docs.sh

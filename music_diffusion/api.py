@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -32,7 +32,9 @@ from music_diffusion.commands.training import check_parts, train
 from music_diffusion.provenance import Provenance
 
 
-def generate(model: str | Path | AudioModel, seconds: float | None = None, **options) -> Tensor:
+def generate(
+    model: str | Path | AudioModel, seconds: float | None = None, **options: Any
+) -> Tensor:
     """Generate audio [count, C, T] in [-1, 1] at the model's sample rate.
 
     Args:
