@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d, pad
+from torch.nn.functional import pad
 
-from audio.crossfade import crossfade
+from audio.fit_in import fit_in
 from foundation.errors import UserError
 from foundation.sampler import OnStep
 from jbdiff.levels import join_length
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from jbdiff.module import JBDiff
 
 EDGE = 4  # latents whose codes depend on what comes before or after them
-FADE = 441  # samples inside a regenerated part over which the prompt is faded out
 
 
 def sample_windows(
@@ -73,9 +72,8 @@ def continue_audio(
     num_samples = length_in_samples(seconds, init, model.window.length, model.sample_rate)
     windows = -(-num_samples // model.window.length)
     codec = model.codec
-    silence = torch.zeros(1, codec.channels, 0)
-    earlier = silence if prompt is None else with_channels(prompt, codec.channels)
-    heard = encode_end(model, earlier).expand(count, -1, -1)
+    earlier = torch.zeros(codec.channels, 0) if prompt is None else prompt.detach().float().cpu()
+    heard = encode_end(model, with_channels(earlier, codec.channels)).expand(count, -1, -1)
     refined = [] if init is None else encode_windows(model, init, windows, count)
     noises = draw_noises(model, count, windows, seed) if model.from_noise else refined
     latents = sample_windows(
@@ -93,9 +91,20 @@ def continue_audio(
     again = heard[..., heard.shape[-1] - kept :]
     latents = torch.cat([again, latents], dim=-1)
     made = codec.check_decoded(codec.from_latents(latents), latents).cpu()
-    first = joined * codec.hop
-    made = made[..., kept * codec.hop - first :][..., : first + num_samples]
-    return join(earlier, made, first, "constant-power" if codec.continuous else "linear")
+    made = made[..., : kept * codec.hop + num_samples]
+    return append(earlier, made, num_samples, model.sample_rate, level=init is None)
+
+
+def append(
+    earlier: Tensor, made: Tensor, num_samples: int, sample_rate: int, level: bool
+) -> Tensor:
+    """Append the last `num_samples` of made [B, D, N] to audio [C, T], whose end is before them."""
+    overlap = min(earlier.shape[-1], made.shape[-1] - num_samples)
+    start = earlier.shape[-1] - overlap
+    original = pad(earlier[:, start:], (0, num_samples))
+    keep = torch.arange(original.shape[-1]) < overlap
+    end = fit_in(original, made[..., -original.shape[-1] :], keep, sample_rate, level)
+    return torch.cat([earlier[:, :start].expand(len(end), end.shape[1], -1), end], dim=-1)
 
 
 def check_start(model: "JBDiff", init: Tensor | None) -> None:
@@ -105,18 +114,6 @@ def check_start(model: "JBDiff", init: Tensor | None) -> None:
             f"level {model.level} refines the audio of level {model.level + 1}: give that as "
             "init, or make a song with all levels"
         )
-
-
-def join(earlier: Tensor, made: Tensor, overlap: int, style: str = "linear") -> Tensor:
-    """Append made [B, C, overlap + N] to audio [1, C, T], whose end it overlaps: [B, C, T + N].
-
-    Phases of a codec that finds its own differ from the audio's, so that powers must add to 1.
-    """
-    earlier = earlier.expand(len(made), -1, -1)
-    fade = min(overlap, earlier.shape[-1])
-    start = earlier.shape[-1] - fade
-    end = crossfade(earlier[..., start:], made[..., overlap - fade : overlap], style)
-    return torch.cat([earlier[..., :start], end, made[..., overlap:]], dim=-1)
 
 
 def regenerate_audio(
@@ -147,7 +144,8 @@ def regenerate_audio(
     advance = in_all(on_step, len(starts))
     for start in starts:
         regenerate_window(model, latents, fixed, start, sampler, generators, advance)
-    return splice(audio, model.codec.from_latents(latents).cpu()[..., : audio.shape[-1]], keep)
+    made = model.codec.from_latents(latents).cpu()[..., : audio.shape[-1]]
+    return fit_in(prompt.detach().cpu(), made, keep, model.sample_rate)
 
 
 def regenerate_window(
@@ -184,13 +182,6 @@ def window_starts(fixed: Tensor, window: int) -> list[int]:
         left[start : start + window] = False
         starts.append(start)
     return starts
-
-
-def splice(audio: Tensor, made: Tensor, keep: Tensor) -> Tensor:
-    """Put made [B, C, T] where audio [1, C, T] is not kept [T], with fades inside that part."""
-    kept = avg_pool1d(pad(keep.float()[None], (FADE, FADE), mode="replicate"), 2 * FADE + 1, 1)
-    fraction = (1 - 2 * kept).clamp(min=0) * ~keep  # 0 at a border, 1 from FADE samples on
-    return audio.lerp(made, fraction.expand_as(made))
 
 
 def encode_end(model: "LevelModel", audio: Tensor) -> Tensor:

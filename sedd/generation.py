@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool1d, pad
+from torch.nn.functional import pad
 
-from foundation.codec import Codec, mono
+from audio.fit_in import fit_in
+from foundation.codec import Codec
 from foundation.sampler import OnStep
 
-FADE = 441  # samples over which a prompt fades into what is generated, on the prompt's side
 Draw = Callable[[Tensor, Tensor, OnStep], Tensor]  # a window's tokens and keep, both [B, K, L]
 
 
@@ -21,7 +21,7 @@ class Plan:
     tokens: Tensor  # [1, K, L]
     keep: Tensor  # [1, K, L], true where a token stays
     original: Tensor | None = None  # [C, T], padded to the whole length
-    fresh: Tensor | None = None  # [T], true where samples are generated
+    stays: Tensor | None = None  # [T], true where samples of it do
     num_samples: int | None = None  # where the audio ends, which may be before its last token does
 
 
@@ -45,15 +45,12 @@ def plan(
     total = -(-(given + added) // codec.hop)
     tokens = codec.encode(prompt[None].to(device))
     tokens = pad(tokens, (0, total - tokens.shape[-1]))
-    if keep is None:
-        fresh = torch.arange(total * codec.hop) >= given
-    else:  # whole tokens
-        touched = pad(~keep.cpu(), (0, total * codec.hop - given)).view(total, codec.hop).any(1)
-        fresh = touched.repeat_interleave(codec.hop)
-    kept = ~fresh.view(total, codec.hop).any(1)  # a last token that isn't full is drawn anew
-    kept = kept.to(device).expand_as(tokens)
-    original = pad(prompt.cpu(), (0, len(fresh) - given))
-    return Plan(tokens, kept, original, fresh, given + added)
+    stays = torch.ones(given, dtype=torch.bool) if keep is None else keep.detach().cpu()
+    # a last token that isn't full stays in a repair, and is drawn anew in a continuation
+    stays = pad(stays, (0, total * codec.hop - given), value=keep is not None)
+    kept = stays.view(total, codec.hop).all(1)
+    original = pad(prompt.detach().cpu(), (0, len(stays) - given))
+    return Plan(tokens, kept.to(device).expand_as(tokens), original, stays, given + added)
 
 
 def windows(keep: Tensor, window: int) -> list[slice]:
@@ -86,17 +83,10 @@ def fill(
     return tokens
 
 
-def splice(audio: Tensor, plan: Plan) -> Tensor:
-    """Put generated audio [B, C, T] into the original, with short linear fades on its side.
-
-    The result has the original's channels, or the audio's where the original is mono.
-    """
-    if plan.original is None or plan.fresh is None:
-        return audio[..., : plan.num_samples]
-    new = plan.fresh[None].float().to(audio.device)  # [1, T]
-    new = avg_pool1d(pad(new, (FADE, FADE), mode="replicate"), 2 * FADE + 1, stride=1)
-    weight = (2 * new).clamp(max=1)  # reaches 1 at the border, falls to 0 within the prompt
-    if len(plan.original) not in (1, audio.shape[1]):
-        audio = mono(audio)
-    mixed = plan.original.to(audio.device).lerp(audio, weight)  # [B, C, T]
-    return mixed[..., : plan.num_samples]
+def splice(audio: Tensor, plan: Plan, sample_rate: int) -> Tensor:
+    """Put generated audio [B, C, T] into the original; see `fit_in`."""
+    if plan.original is not None and plan.stays is not None:
+        device = audio.device
+        original, stays = plan.original.to(device), plan.stays.to(device)
+        audio = fit_in(original, audio, stays, sample_rate)
+    return audio[..., : plan.num_samples]

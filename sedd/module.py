@@ -193,7 +193,7 @@ class SEDD(AudioModel):
         tokens = self.sample_tokens(
             made.tokens.expand(*shape), made.keep.expand(*shape), generators, sampler, cond, on_step
         )
-        return splice(self.decode(tokens), made)
+        return splice(self.decode(tokens), made, self.sample_rate)
 
     def sample_tokens(
         self,

@@ -1,0 +1,132 @@
+"""Put generated audio into audio that it repairs or continues: level, colour and seams.
+
+What is kept stays the original's samples, bit by bit. Nothing is taken from the original in a gap,
+where the damage may be.
+"""
+
+import logging
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool1d, pad
+
+from audio.bands import interpolation, mixed_centres, triangles
+
+log = logging.getLogger(__name__)
+AROUND = 2.0  # seconds of what is kept on each side of a gap that it is fitted to
+FADE = 0.01  # seconds, in the gap, over which the original is left
+FRAME = 2048
+MOST_COLOUR, MOST_LEVEL = 4.0, 2.0  # greatest changes of amplitude: 12 dB in a band, 6 dB in all
+SILENT = 1e-4  # amplitude of what has no level to be fitted to
+
+
+def fit_in(
+    original: Tensor, made: Tensor, keep: Tensor, sample_rate: int, level: bool = True
+) -> Tensor:
+    """Return audio [B, C, T]: the original's where `keep` [T] is true, elsewhere the made one.
+
+    `made` [B, D, T] is generated in the gaps and what the codec makes of the original around them.
+    By that it gets the original's colour and, with `level`, what is in the gaps their loudness. The
+    result has the channels of the original [C, T], or those of a mono one's `made`; a mono `made`
+    in stereo is the same signal on both sides, coloured for each.
+    """
+    original, keep = original.detach().float(), keep.detach()
+    channels = max(len(original), made.shape[1]) if len(original) == 1 else len(original)
+    original = original.expand(channels, -1)
+    if made.shape[1] != channels:
+        log.info("the codec is mono: new sound has the balance of the sides, but no width")
+        made = made.mean(1, keepdim=True).expand(-1, channels, -1)
+    if bool(keep.all()) or not bool(keep.any()):
+        return original.expand(len(made), -1, -1) if bool(keep.all()) else made
+    near = keep & dilated(~keep, round(AROUND * sample_rate))
+    made = coloured(made, original, near, sample_rate)
+    if level:
+        made = levelled(made, original, near, ~keep)
+    return joined(original, made.clamp(-1, 1), keep, round(FADE * sample_rate))
+
+
+def dilated(where: Tensor, by: int) -> Tensor:
+    """Mark [T] what is within `by` samples of what `where` [T] marks."""
+    coarse = max(1, by // 64)  # a pooling window of many thousands would take long
+    blocks = pad(where.float()[None], (0, -len(where) % coarse)).unfold(-1, coarse, coarse).amax(-1)
+    reach = by // coarse
+    wide = max_pool1d(pad(blocks, (reach, reach)), 2 * reach + 1, stride=1)
+    return wide.repeat_interleave(coarse, -1)[0, : len(where)] > 0
+
+
+def coloured(made: Tensor, original: Tensor, near: Tensor, sample_rate: int) -> Tensor:
+    """Filter made [B, C, T] so that where it is `near` [T] its bands are as loud as the original's.
+
+    The filter is the same at all times; it undoes what the codec does to the colour of the music.
+    """
+    if len(near) < FRAME:
+        return made
+    window = torch.hann_window(FRAME, device=made.device)
+
+    def spectrum(audio: Tensor) -> Tensor:
+        return torch.stft(
+            audio.flatten(0, -2), FRAME, FRAME // 4, window=window, return_complex=True
+        ).unflatten(0, audio.shape[:-1])
+
+    whole = pad(near.float()[None], (FRAME // 2, FRAME // 2))
+    frames = whole.unfold(-1, FRAME, FRAME // 4).amin(-1)[0] > 0  # all of whose samples are near
+    if int(frames.sum()) < 8:
+        return made
+    bins = FRAME // 2 + 1
+    centres = mixed_centres(bins, sample_rate, per_octave=3, lowest=55.0)
+    bands = triangles(centres, bins, sample_rate).to(made)
+    spectra = spectrum(made)
+    powers = [
+        bands @ part[..., frames].abs().square().mean(-1)[..., None]
+        for part in (spectrum(original), spectra)
+    ]
+    floor = 1e-6 * powers[0].amax(-2, keepdim=True) + 1e-12
+    gains = ((powers[0] + floor) / (powers[1] + floor)).sqrt()
+    gains = interpolation(centres, bins, sample_rate).to(made) @ gains.log()
+    gains = gains.exp().clamp(1 / MOST_COLOUR, MOST_COLOUR)
+    filtered = torch.istft(
+        (spectra * gains).flatten(0, 1), FRAME, FRAME // 4, window=window, length=len(near)
+    )
+    return filtered.view(made.shape)
+
+
+def levelled(made: Tensor, original: Tensor, near: Tensor, gap: Tensor) -> Tensor:
+    """Scale made [B, C, T] so that in the gap [T] it is as loud as the original `near` [T] it."""
+    wanted = original[:, near].square().mean().sqrt()
+    there = made[..., gap].square().mean((1, 2), keepdim=True).sqrt()
+    if not len(original[0, near]) or wanted < SILENT:
+        return made
+    return made * (wanted / there.clamp(min=SILENT)).clamp(1 / MOST_LEVEL, MOST_LEVEL)
+
+
+def joined(original: Tensor, made: Tensor, keep: Tensor, fade: int) -> Tensor:
+    """Take made [B, C, T] where `keep` [T] is false, with fades from the original at the seams."""
+    out = torch.where(keep, original, made)
+    edges = pad(keep.int(), (1, 1), value=1).diff()
+    starts, stops = ((edges == sign).nonzero()[:, 0].tolist() for sign in (-1, 1))
+    before = [0, *stops[:-1]]
+    after = [*starts[1:], len(keep)]
+    for first, start, stop, last in zip(before, starts, stops, after, strict=True):
+        left = min(fade, start - first, (stop - start) // 2)
+        right = min(fade, last - stop, (stop - start) // 2)
+        out[..., start : start + left] = _seam(original, made, start, left, 1)
+        out[..., stop - right : stop] = _seam(original, made, stop - 1, right, -1)
+    return out
+
+
+def _seam(original: Tensor, made: Tensor, start: int, length: int, way: int) -> Tensor:
+    """Fade [B, C, length] from the original, mirrored at the seam, to what is made.
+
+    A codec that follows the waveform makes what the original would be but for an error, and only
+    that is mirrored; of one that doesn't all is. Powers add up to that of either.
+    """
+    inside = torch.arange(length) * way + start
+    outside = start - way * (1 + torch.arange(length))
+    known, there, new = original[:, outside], made[..., outside], made[..., inside]
+    products = (known * there).sum((1, 2)), known.square().sum() * there.square().sum((1, 2))
+    alike = (products[0] / products[1].sqrt().clamp(min=1e-9)).clamp(0, 1)[:, None, None]
+    weight = 1 - (torch.arange(length, device=made.device) + 0.5) / max(1, length)
+    mixed = weight * (known + alike * (new - there)) + (1 - weight) * new
+    power = weight**2 + (1 - weight) ** 2 + 2 * alike * weight * (1 - weight)
+    faded = mixed / power.sqrt()
+    return faded if way > 0 else faded.flip(-1)
