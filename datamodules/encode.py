@@ -2,21 +2,28 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch import LightningModule
-from torch import distributed
 from torch.utils.data import Dataset
 
 from audio import files as audio_files
 from audio.files import AudioError, Reader
+from datamodules.header import Header
+from datamodules.identity import changed_key, content_id, track_key
 from datamodules.metadata import Sidecar
-from datamodules.token_store import Header, TokenStore, track_key
+from datamodules.old_store import convert
+from datamodules.share import Share, read_manifests, write_manifest
+from datamodules.store_index import Entry
+from datamodules.store_merge import Catalog, merge
+from datamodules.store_parts import PartWriter, Write, hash_of
+from datamodules.token_store import TokenStore, create, is_old
 from datamodules.tracks import name_of, report_left_out
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
@@ -38,19 +45,23 @@ class EncodingJob:
 
     Attributes:
         root: the music folder, or one file
-        store: gets the tokens
+        folder: of the store
+        header: of the store
         keys: each file's key in the store
         sidecar: metadata of the tracks
         failed: why files could not be read
         too_loud: what to do with samples far beyond full scale, as `audio.files.Reader` says
+        share: the files that this job encodes
     """
 
     root: Path
-    store: TokenStore
-    keys: dict[Path, str]
+    folder: Path
+    header: Header
+    keys: dict[Path, bytes]
     sidecar: Sidecar = field(default_factory=Sidecar)
     failed: dict[Path, str] = field(default_factory=dict)
     too_loud: audio_files.TooLoud = "skip"
+    share: Share = field(default_factory=Share)
 
     @classmethod
     def create(
@@ -61,8 +72,9 @@ class EncodingJob:
         out: str | Path | None = None,
         sidecar: Sidecar | None = None,
         too_loud: audio_files.TooLoud = "skip",
+        share: Share | None = None,
     ) -> "EncodingJob":
-        """List the files, and create or open the store.
+        """List the files, and create or open the store; one of version 1 is converted.
 
         Args:
             folder: a folder of music, or one file
@@ -71,6 +83,7 @@ class EncodingJob:
             out: the store's folder; None takes the one in the cache that fit looks for
             sidecar: metadata of the tracks
             too_loud: what to do with samples far beyond full scale: skip the file, clip or scale it
+            share: the files to encode; all if None
 
         Raises:
             UserError: for a folder without audio files, and a store of another codec
@@ -78,92 +91,151 @@ class EncodingJob:
         root, streams = user_path(folder, "audio"), streams or codec.token_streams
         files = audio_files.find(root)
         place = default_store(root, codec, streams) if out is None else output_folder(out)
-        store = TokenStore.create(place, Header.of(codec, streams))
-        job = cls(root, store, {}, sidecar or Sidecar(), too_loud=too_loud)
+        if is_old(place):
+            convert(place)
+        header = Header.of(codec, streams)
+        create(place, header)
+        job = cls(root, place, header, {}, sidecar or Sidecar(), {}, too_loud, share or Share())
         for path in files:
             try:
-                job.keys[path] = job.stored_key(track_key(path, root))
+                job.keys[path] = track_key(path, root)
             except OSError as error:  # a link to nothing, a file that has just gone
                 job.failed[path] = f"{path}: {error.strerror}"
         return job
 
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self.folder, self.header)
+
+    @cached_property
+    def writer(self) -> PartWriter:
+        return PartWriter(self.folder, self.header)
+
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the store's lock: another program that encodes into it waits, then has less to do.
+    def alone(self, name: str = ".lock") -> Iterator[None]:
+        """Hold a lock of the store: another program that wants it waits, then has less to do.
 
         The lock is the operating system's, so a killed program leaves none.
         """
-        lock = FileLock(self.store.folder / ".lock")
+        lock = FileLock(self.folder / name)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("waiting for another program that encodes into %s", self.store.folder)
+            log.info("waiting for another program that encodes into %s", self.folder)
             lock.acquire()
         except (OSError, NotImplementedError):
             pass  # a file system without locks
+        self.__dict__.pop("catalog", None)  # what was there before is out of date
         try:
             yield
         finally:
             lock.release()
 
-    @property
-    def todo(self) -> list[Path]:
-        """The files that have no tokens yet."""
-        return [path for path, key in self.keys.items() if not self.store.has(key)]
+    def todo(self, share: Share | None = None) -> list[Path]:
+        """List the files of a share, or of the job's, that have no tokens yet."""
+        share = share or self.share
+        return [
+            path
+            for path, key in self.keys.items()
+            if name_of(path, self.root) in share and self.stored_key(key) not in self.catalog
+        ]
 
-    def stored_key(self, key: str) -> str:
+    def stored_key(self, key: bytes) -> bytes:
         """Return the key of a file's tokens: another one if it was clipped or scaled for them."""
-        changed = f"{key}-{self.too_loud}"
-        return changed if self.store.has(changed) else key
+        changed = changed_key(key, self.too_loud)
+        return changed if changed in self.catalog else key
 
     @torch.no_grad()
     def encode(self, codec: Codec, path: Path, num_samples: int | str) -> None:
         """Store a file's tokens, read and encoded in pieces if the codec can.
 
-        A text in place of the file's length is the reason why it can't be read.
+        Equal files are encoded once. A text in place of the file's length is the reason why it
+        can't be read.
         """
         if isinstance(num_samples, str):
             self.failed[path] = num_samples
             return
-        name = name_of(path, self.root)
         try:
             with Reader(path, codec.sample_rate, codec.channels, self.too_loud) as reader:
-                key = self.keys[path]
-                if reader.is_changed:
-                    key = f"{track_key(path, self.root)}-{self.too_loud}"
-                length, cond = -(-num_samples // codec.hop), self.sidecar.cond(name)
-                with self.store.writing(key, name, length, cond) as write:
-                    streams = self.store.header.streams
+                entry = self._entry(path, reader.is_changed)
+                self.catalog.refresh()
+                if known := self.catalog.length_of(entry.content):
+                    return self.writer.refer(entry, known)
+                with self._writing(entry, -(-num_samples // codec.hop)) as write:
+                    streams = self.header.streams
                     for piece in codec.encode_in_pieces(reader.read_all, num_samples, streams):
                         write({stream: values[0] for stream, values in piece.items()})
-                self.keys[path] = key
         except AudioError as error:
             self.failed[path] = str(error)
         except MemoryError:
             self.failed[path] = f"{path} needs more memory than there is"
 
-    def finish(self) -> None:
-        """Delete the tokens of files that are gone, update metadata, log what could not be read.
+    def _entry(self, path: Path, is_changed: bool) -> Entry:
+        name, change = name_of(path, self.root), self.too_loud if is_changed else ""
+        key = changed_key(self.keys[path], change) if change else self.keys[path]
+        return Entry(name, key, content_id(path, change), self.sidecar.cond(name))
 
-        Metadata of tracks that were encoded earlier is updated only if there is a sidecar. With
-        several processes the first one alone calls it, when all are done.
+    @contextmanager
+    def _writing(self, entry: Entry, length: int) -> Iterator[Write]:
+        try:
+            with self.writer.writing(entry, length) as write:
+                yield write
+        except AudioError:
+            raise
+        except OSError as error:
+            raise OSError(
+                f"the tokens of {entry.name} can't be written to {self.folder}: {error.strerror}; "
+                "the tracks written so far are complete, run it again to continue"
+            ) from error
+
+    @property
+    def listing(self) -> str:
+        """Hash the list of all files, so that jobs with other files don't take part in this one."""
+        return hash_of(sorted(self.keys.values())).hex()
+
+    def end_share(self, share: Share) -> None:
+        """Record that a share is done, and which of its files failed."""
+        self.writer.close()
+        failed = {name_of(path, self.root): reason for path, reason in self.failed.items()}
+        write_manifest(self.folder, share, self.listing, failed)
+
+    def finish(self) -> TokenStore | None:
+        """Put all tracks into the store, without those of files that are gone, and open it.
+
+        Metadata of tracks that were encoded earlier is updated only if there is a sidecar. Returns
+        None if other shares aren't done. With several processes the first one alone calls it, when
+        all are done.
         """
-        self.keys = {path: self.stored_key(key) for path, key in self.keys.items()}
-        self.store.drop_except(set(self.keys.values()))
+        self.writer.close()
+        self.catalog.refresh()
+        names = {name_of(path, self.root): path for path in self.keys}
+        others = read_manifests(self.folder, self.listing)
+        self.failed |= {names[name]: why for name, why in others.items() if name in names}
+        keys = {path: self.stored_key(key) for path, key in self.keys.items()}
+        left = [p for p, key in keys.items() if key not in self.catalog and p not in self.failed]
+        if left and self.share.count > 1:
+            log.info("%d tracks are left to other shards, which also finish the store", len(left))
+            return None
         for reason in self.failed.values():
             log.warning("not encoded: %s", printable(reason))
         report_left_out(self.root)
-        if not self.store.keys():
+        if left:
+            raise UserError(f"{len(left)} tracks have no tokens, such as {left[0]}: run it again")
+        return self._merge({p: key for p, key in keys.items() if key in self.catalog})
+
+    def _merge(self, keys: dict[Path, bytes]) -> TokenStore:
+        if not keys:
             count = len(self.keys | self.failed)
             raise UserError(f"none of the {count} files in {self.root} could be encoded")
-        lost = [path for path in self.todo if path not in self.failed]
-        if lost:
-            raise UserError(f"{len(lost)} tracks have no tokens, such as {lost[0]}: run it again")
-        names = {key: name_of(path, self.root) for path, key in self.keys.items()}
-        self.sidecar.warn_of_unknown(names.values())
-        if self.sidecar.fields:
-            for key in self.store.keys():
-                self.store.set_cond(key, self.sidecar.cond(names[key]))
+        names = {name_of(path, self.root): key for path, key in keys.items()}
+        self.sidecar.warn_of_unknown(names)
+
+        def cond(entry: Entry) -> Mapping[str, str]:
+            return self.sidecar.cond(entry.name) if self.sidecar.fields else entry.cond
+
+        if not self.sidecar.fields and self.catalog.is_merged(names):
+            return TokenStore.open(self.folder)
+        return merge(self.catalog, names, cond)
 
 
 class TrackReader(Dataset):
@@ -191,7 +263,7 @@ class TrackReader(Dataset):
 
 
 class EncodeModule(LightningModule):
-    """Run a codec over tracks in the Trainer's predict loop; each process writes its own tracks."""
+    """Run a codec over tracks in the Trainer's predict loop; each process has its own tracks."""
 
     def __init__(self, codec: Codec, job: EncodingJob):
         super().__init__()
@@ -201,11 +273,3 @@ class EncodeModule(LightningModule):
         path, num_samples = batch
         self.job.encode(self.frozen.module, Path(path), num_samples)
         return path
-
-    def on_predict_end(self) -> None:
-        """Wait for the other processes, and collect why files of theirs could not be read."""
-        if distributed.is_available() and distributed.is_initialized():
-            failed: list[dict[Path, str]] = [{}] * self.trainer.world_size
-            distributed.all_gather_object(failed, self.job.failed)
-            for part in failed:
-                self.job.failed |= part

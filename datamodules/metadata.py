@@ -82,12 +82,6 @@ class Sidecar:
         self.warned = True
 
 
-def same_keys(conds: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return all with the same keys, "" where one is missing, so that they can be batched."""
-    keys = dict.fromkeys(key for cond in conds for key in cond)
-    return [{key: cond.get(key, "") for key in keys} for cond in conds]
-
-
 def track_name(row: dict[str, str], place: str) -> str:
     """Take the track's name out of a row; UserError, at `place`, if the row isn't usable."""
     name = row.pop(TRACK, "")

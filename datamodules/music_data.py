@@ -1,6 +1,5 @@
 """What the data modules of audio and of tokens do alike: settings, split, loaders."""
 
-import hashlib
 import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -13,11 +12,11 @@ from datamodules.data_order import resumable_loader
 from datamodules.demo_music import demo_music_folder, write_demo_music
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
-from datamodules.tracks import Track
+from datamodules.tracks import Tracks, fingerprint
 from datamodules.windows import FixedWindows, RandomWindows, Windows
 from foundation.checks import check_at_least, check_choice, check_not_empty
 from foundation.errors import UserError
-from foundation.files import bytes_of, printable, user_path
+from foundation.files import printable, user_path
 
 
 class MusicDataModule(LightningDataModule, ABC):
@@ -59,11 +58,10 @@ class MusicDataModule(LightningDataModule, ABC):
         self.val_fraction, self.short = val_fraction, short
         self.too_loud: TooLoud = too_loud
         self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
-        self.train_tracks: list[Track] = []
-        self.val_tracks: list[Track] = []
+        self.train_tracks, self.val_tracks = Tracks.of([]), Tracks.of([])
 
     @abstractmethod
-    def windows(self, tracks: list[Track], validation: bool = False) -> Windows:
+    def windows(self, tracks: Tracks, validation: bool = False) -> Windows:
         """Divide tracks into windows as the model asks for them."""
 
     @abstractmethod
@@ -85,14 +83,14 @@ class MusicDataModule(LightningDataModule, ABC):
 
     def describe(self) -> dict[str, object]:
         """Describe the music for provenance: the folder's name, tracks, hours, hash, licence."""
-        tracks = [*self.train_tracks, *self.val_tracks]
+        parts = [self.train_tracks, self.val_tracks]
         length, seconds = self.window_lengths()
-        names = "\n".join(sorted(f"{track.name} {track.start} {track.stop}" for track in tracks))
+        total = sum(int(tracks.lengths.sum()) for tracks in parts)
         return {
             "folder": printable(self.source().name),
-            "tracks": len(tracks),
-            "hours": sum(map(len, tracks)) * seconds / length / 3600,
-            "sha256": hashlib.sha256(bytes_of(names)).hexdigest(),
+            "tracks": sum(map(len, parts)),
+            "hours": total * seconds / length / 3600,
+            "sha256": fingerprint(parts),
             "licence": self.licence,
         }
 
@@ -107,15 +105,16 @@ class MusicDataModule(LightningDataModule, ABC):
             log_once(logging.INFO, f"no audio folder given: using the demo music in {folder}")
             write_demo_music(folder)
 
-    def use_tracks(self, train: list[Track], validation: list[Track]) -> None:
+    def use_tracks(self, train: Tracks, validation: Tracks) -> None:
         """Set the tracks of training and validation, without short ones if they are skipped."""
-        self.sidecar.warn_of_unknown(track.name for track in [*train, *validation])
+        if self.sidecar.fields:
+            self.sidecar.warn_of_unknown(track.name for track in [*train, *validation])
         self.train_tracks = self._without_short(train, "training")
-        self.val_tracks = self._without_short(validation, "validation") if validation else []
+        self.val_tracks = self._without_short(validation, "validation")
 
-    def _without_short(self, tracks: list[Track], what: str) -> list[Track]:
+    def _without_short(self, tracks: Tracks, what: str) -> Tracks:
         length, seconds = self.window_lengths()
-        long = [track for track in tracks if len(track) >= length]
+        long = tracks.where(tracks.lengths >= length)
         if len(long) < len(tracks):
             action = "skipped" if self.short == "skip" else self.short_action
             log_once(
@@ -123,7 +122,7 @@ class MusicDataModule(LightningDataModule, ABC):
                 f"{len(tracks) - len(long)} of {len(tracks)} {what} tracks are shorter than an "
                 f"example's {seconds:.2f} s: {action}",
             )
-        if self.short == "skip" and not long:
+        if self.short == "skip" and tracks and not long:
             raise UserError(
                 f"all {what} tracks are shorter than an example's {seconds:.2f} s: give longer "
                 "tracks, or short=pad"

@@ -2,25 +2,52 @@
 
 import logging
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from datamodules.encode import EncodingJob, TrackReader
+from datamodules.encode import EncodingJob, TrackReader, default_store
+from datamodules.header import Header
 from datamodules.messages import log_once
-from datamodules.metadata import same_keys
+from datamodules.metadata import Sidecar
 from datamodules.music_data import MusicDataModule
-from datamodules.token_store import Header, TokenStore
-from datamodules.tracks import Track, split
+from datamodules.token_store import TokenStore
+from datamodules.tracks import Track, Tracks, TrackSource, split
 from datamodules.windows import Windows
 from foundation.checks import check_not_empty
 from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.files import user_path
 from foundation.windows import TokenWindow
+
+BLOCK = 4096  # names that are read at once
+
+
+class StoredTracks(TrackSource):
+    """The tracks of a store; fields of a sidecar file replace those that are stored."""
+
+    def __init__(self, store: TokenStore, sidecar: Sidecar):
+        self.store, self.sidecar = store, sidecar
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.store.index.track_lengths
+
+    def names(self) -> Iterator[bytes]:
+        names = self.store.index.names
+        for first in range(0, len(names), BLOCK):
+            yield from names.raw(first, min(first + BLOCK, len(names)))
+
+    def track(self, row: int, start: int, stop: int) -> Track:
+        track, key = self.store.track(row), self.store.index.keys[row]
+        cond = self.sidecar.cond(track.source) if self.sidecar.fields else {}
+        path = Path(key.tobytes().hex())
+        return Track(path, track.source, start, stop, track.cond | cond, row)
 
 
 class TokenWindows(Windows):
@@ -29,23 +56,21 @@ class TokenWindows(Windows):
     `silence` [K, Lc] or [D, Lc] is the context before a track's start.
     """
 
-    def __init__(
-        self, tracks: list[Track], window: TokenWindow, store: TokenStore, silence: Tensor
-    ):
+    def __init__(self, tracks: Tracks, window: TokenWindow, store: TokenStore, silence: Tensor):
         super().__init__(tracks, window.length)
         self.window, self.store, self.silence = window, store, silence
 
     def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
-        window, key = self.window, track.path.name
+        window, row = self.window, track.row
         example = {}
         for name, stream in window.streams.items():
             length = min(window.length, track.stop - start)
-            tokens = self.store.read(key, stream, start, length)
+            tokens = self.store.read(row, stream, start, length)
             copies = -(-window.length // tokens.shape[1])  # more than 1 for a short track
             example[name] = tokens.repeat(1, copies)[:, : window.length]
         if window.context:
             first, length = max(0, start - window.context), min(start, window.context)
-            context = self.store.read(key, window.context_stream, first, length)
+            context = self.store.read(row, window.context_stream, first, length)
             missing = window.context - context.shape[1]
             example["context"] = torch.cat([self.silence[:, :missing], context], dim=1)
         return example
@@ -154,42 +179,33 @@ class TokenDataModule(MusicDataModule):
         job = self.encoding_job()
         with job.alone():
             self._encode(job)
-        log_once(logging.INFO, f"{len(job.store.keys())} tracks of tokens in {job.store.folder}")
+            store = job.finish()
+        assert store is not None, "a job of all files is done when it ends"
+        log_once(logging.INFO, f"{len(store)} tracks of tokens in {store.folder}")
 
     def _encode(self, job: EncodingJob) -> None:
         codec = self.codec
-        if todo := job.todo:
+        if todo := job.todo():
             codec.to(self.attached_trainer.strategy.root_device)
             reader = TrackReader(todo, codec, self.too_loud)
             for index in tqdm(range(len(reader)), desc="encoding", unit="track"):
                 path, num_samples = reader[index]
                 job.encode(codec, Path(path), num_samples)
-        job.finish()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store; UserError if it is empty or of another codec."""
+        self.store = TokenStore.open(self.store_folder())
+        self.store.check(Header.of(self.codec, self.stream_names))
+        source = StoredTracks(self.store, self.sidecar)
+        self.use_tracks(*split(Tracks.whole(source), self.val_fraction, self.seed))
+
+    def store_folder(self) -> Path:
+        """Return the folder of the tokens: what was given, or where `prepare_data` puts them."""
         if self.tokens:
-            self.store = TokenStore.open(self.source())
-            self.store.check(Header.of(self.codec, self.stream_names))
-        else:
-            self.store = self.encoding_job().store
-        keys = self.store.keys()
-        if not keys:
-            raise UserError(f"the token store {self.store.folder} holds no tracks: encode again")
-        stored = [self.store.track(key) for key in keys]
-        for key in keys:
-            self.store.check_track(key)
-        conds = same_keys([track.cond | self._sidecar_cond(track.source) for track in stored])
-        tracks = [
-            Track(Path(key), track.source, 0, track.length, cond)
-            for key, track, cond in zip(keys, stored, conds, strict=True)
-        ]
-        self.use_tracks(*split(tracks, self.val_fraction, self.seed))
+            return user_path(self.tokens, "tokens")
+        return default_store(super().source(), self.codec, self.stream_names)
 
-    def _sidecar_cond(self, name: str) -> dict[str, str]:
-        return self.sidecar.cond(name) if self.sidecar.fields else {}
-
-    def windows(self, tracks: list[Track], validation: bool = False) -> TokenWindows:
+    def windows(self, tracks: Tracks, validation: bool = False) -> TokenWindows:
         codec, stream = self.codec, self.window.context_stream
         silence = torch.empty(0, 0)
         if self.window.context:

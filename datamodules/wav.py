@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from audio import files as audio_files
 from datamodules.messages import log_once
 from datamodules.music_data import MusicDataModule
-from datamodules.tracks import Track, scan, split
+from datamodules.tracks import Track, Tracks, scan, split
 from datamodules.windows import Windows
 from foundation.checks import check_at_least, check_fraction, check_not_empty
 from foundation.errors import UserError
@@ -45,7 +45,7 @@ class AudioWindows(Windows):
 
     def __init__(
         self,
-        tracks: list[Track],
+        tracks: Tracks,
         window: AudioWindow,
         augment: Augment | None = None,
         too_loud: audio_files.TooLoud = "skip",
@@ -168,10 +168,10 @@ class WavDataModule(MusicDataModule):
             self.use_tracks(*split(tracks, self.val_fraction, self.seed))
         self._scanned = self.window
 
-    def scan(self, folder: str) -> list[Track]:
+    def scan(self, folder: str) -> Tracks:
         return scan(folder, self.window.sample_rate, self.sidecar, self.too_loud)
 
-    def windows(self, tracks: list[Track], validation: bool = False) -> AudioWindows:
+    def windows(self, tracks: Tracks, validation: bool = False) -> AudioWindows:
         window = self.window
         if validation:
             window = replace(window, length=window.val_length or window.length)

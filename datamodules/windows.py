@@ -5,12 +5,12 @@ import random
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.tracks import Track
+from datamodules.tracks import Track, Tracks
 from foundation.errors import UserError
 from foundation.files import printable
 
@@ -26,14 +26,13 @@ class Windows(ABC):
     what its start is a multiple.
     """
 
-    def __init__(self, tracks: list[Track], length: int, align: int = 1):
+    def __init__(self, tracks: Tracks, length: int, align: int = 1):
         self.tracks, self.length, self.align = tracks, length, align
-        counts = [max(1, -(-len(track) // length)) for track in tracks]
-        self.ends = list(accumulate(counts))
+        self.ends = np.maximum(-(-tracks.lengths // length), 1).cumsum()
         self.reported: set[str] = set()
 
     def __len__(self) -> int:
-        return self.ends[-1]
+        return int(self.ends[-1])
 
     @abstractmethod
     def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
@@ -42,7 +41,7 @@ class Windows(ABC):
     def locate(self, number: int) -> tuple[Track, int]:
         """Return the track of a window, and the window's number within the track."""
         index = bisect_right(self.ends, number)
-        return self.tracks[index], number - (self.ends[index - 1] if index else 0)
+        return self.tracks[index], number - (int(self.ends[index - 1]) if index else 0)
 
     def starts(self, track: Track) -> range:
         """List where a window may start: at multiples of `align`, so that it fits if it can."""

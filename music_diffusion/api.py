@@ -19,7 +19,8 @@ from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from codec.jukebox import JukeboxCodec
-from datamodules.token_store import Header, TokenStore
+from datamodules.header import Header
+from datamodules.token_store import TokenStore
 from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.errors import UserError
@@ -84,10 +85,10 @@ def decode(
 
 @torch.inference_mode()
 def _decoded(store: TokenStore, codec: Codec) -> Iterator[tuple[str, Tensor]]:
-    for key in store.keys():
-        tokens = store.read(key, "tokens")
+    for row in range(len(store)):
+        tokens = store.read(row, "tokens")
         audio = codec.check_decoded(codec.decode(tokens[None]), tokens[None])
-        yield store.track(key).source, audio[0]
+        yield store.track(row).source, audio[0]
 
 
 def fit(

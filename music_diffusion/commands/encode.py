@@ -5,11 +5,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from datamodules.encode import EncodeModule, EncodingJob, TrackReader
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from datamodules.metadata import Sidecar
+from datamodules.share import Share
 from foundation.codec import Codec
 from jbdiff.levels import COARSEST, codec_of, main_stream
 from music_diffusion.commands.options import call
@@ -34,10 +33,12 @@ def encode(
     num_workers: int = 1,
     sidecar: str | None = None,
     too_loud: Literal["skip", "clip", "scale"] = "skip",
+    shard: str | None = None,
 ) -> Path:
     """Encode a folder of music to tokens and return the token store's folder.
 
-    Run it again to resume, or after files have changed: what has tokens is skipped.
+    Run it again to resume, or after files have changed: what has tokens is skipped, and equal files
+    are encoded once. The store is the same however often it was interrupted and shared.
 
     Args:
         audio: a folder, searched with all its folders, or one file
@@ -53,6 +54,8 @@ def encode(
         sidecar: a .csv or .jsonl file with metadata of the tracks, named in its column `track`
         too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
             to 1, or scale it, by the full scale of integers or by its peak
+        shard: encode only the I-th of N parts of the files, as I/N, for jobs on several machines;
+            the last one to end finishes the store
 
     Raises:
         UserError: where there is no music, and for a store that another codec made
@@ -62,7 +65,9 @@ def encode(
         streams = streams or ([main_stream(codec)] if level == COARSEST else None)
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)
-    job = EncodingJob.create(audio, codec, names, out, Sidecar.read(sidecar), too_loud)
+    job = EncodingJob.create(
+        audio, codec, names, out, Sidecar.read(sidecar), too_loud, Share.parse(shard)
+    )
     trainer = RunTrainer(
         accelerator=accelerator,
         devices=devices,
@@ -71,25 +76,32 @@ def encode(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
+        use_distributed_sampler=False,  # each process has a share of the files
     )
-    first = rank_zero_only.rank == 0  # it holds the lock for the others, which it starts
-    with job.alone() if first else nullcontext():
+    first = trainer.global_rank == 0  # it holds the lock for the others
+    whole = job.share.count == 1
+    with job.alone(".lock" if whole else f".lock-{job.share}") if first else nullcontext():
         run_job(job, trainer, codec, num_workers)
-        if first:
-            job.finish()
-    log.info("%d tracks of %s in %s", len(job.store.keys()), " and ".join(names), job.store.folder)
-    return job.store.folder
+        with nullcontext() if whole or not first else job.alone():  # shards merge in turn
+            store = job.finish() if first else None
+    if store:
+        log.info("%d tracks of %s in %s", len(store), " and ".join(names), store.folder)
+    return job.folder
 
 
 def run_job(job: EncodingJob, trainer: RunTrainer, codec: Codec, num_workers: int) -> None:
-    """Encode what has no tokens yet, by all of the Trainer's processes."""
-    todo = job.todo
-    log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.store.folder)
-    if todo:
+    """Encode what has no tokens yet, by all of the Trainer's processes; wait for all."""
+    share = job.share.part(trainer.global_rank, trainer.world_size)
+    todo = job.todo(share)
+    log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.folder)
+    if todo or trainer.world_size > 1:
         loader = WorkerLoader(
             TrackReader(todo, codec, job.too_loud),
             batch_size=None,
-            num_workers=num_workers,
+            num_workers=num_workers if todo else 0,
             worker_init_fn=leave_signals_to_main,
         )
         trainer.predict(EncodeModule(codec, job), loader, return_predictions=False)
+    if share.count > 1:
+        job.end_share(share)
+    trainer.strategy.barrier()

@@ -19,6 +19,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
   test       the same, Lightning's test loop
   predict    run Lightning's predict loop
   encode     turn a folder of music into tokens that training reads
+  convert    a token store of an earlier version to the present form
   export     a checkpoint's averaged weights and settings alone, for sample and for init_from
   sample     generate audio from a checkpoint, or continue and repair a file
   sample jbdiff    make a song with a model of each level: --config song
@@ -37,8 +38,8 @@ After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 
 shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
-COMMANDS = (*TRAINER, "encode", "export", "sample", "fad", "report", "page", "data", "studio")
-COMMANDS += ("quickstart", "download")
+COMMANDS = (*TRAINER, "encode", "convert", "export", "sample", "fad", "report", "page")
+COMMANDS += ("data", "studio", "quickstart", "download")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -105,6 +106,10 @@ def run(command: str, args: list[str]) -> None:
         from music_diffusion.commands import encode
 
         encode.run(args)
+    elif command == "convert":
+        from music_diffusion.commands import convert
+
+        convert.run(args)
     elif command == "export":
         from music_diffusion.commands import export
 

@@ -1,6 +1,6 @@
 import pytest
 
-from datamodules.metadata import Sidecar, folder_of, same_keys
+from datamodules.metadata import Sidecar, folder_of
 from foundation.errors import MissingFileError, UserError
 
 
@@ -23,10 +23,6 @@ def test_a_csv_and_a_jsonl_file_give_the_same(tmp_path):
 def test_without_a_file_there_is_the_folder():
     assert Sidecar.read(None).cond("a/b/c.wav") == {"folder": "a/b"}
     assert folder_of("c.wav") == ""
-
-
-def test_keys_are_made_the_same():
-    assert same_keys([{"a": "1"}, {"b": "2"}]) == [{"a": "1", "b": ""}, {"a": "", "b": "2"}]
 
 
 @pytest.mark.parametrize(

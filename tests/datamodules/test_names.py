@@ -34,12 +34,13 @@ def test_what_is_no_file_is_left_out_and_named(music, caplog):
     logging.getLogger("datamodules").propagate = True
     codec = Coarse()
     job = EncodingJob.create(music, codec)
-    reader = TrackReader(job.todo, codec)
+    reader = TrackReader(job.todo(), codec)
     for path, samples in (reader[index] for index in range(len(reader))):
         job.encode(codec, Path(path), samples)
-    job.finish()
+    store = job.finish()
     assert "gone.wav: No such file" in caplog.text and "pipe" not in caplog.text
-    sources = {job.store.track(key).source for key in job.store.keys()}
+    assert store is not None
+    sources = {store.track(row).source for row in range(len(store))}
     assert sources == {"a.wav", LATIN}
     tracks = scan(music, 8000)
     assert "gone.wav: it is a link to nothing" in caplog.text

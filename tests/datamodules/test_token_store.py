@@ -1,6 +1,4 @@
 import json
-import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +7,14 @@ import torch
 
 from audio import files as audio_files
 from datamodules.encode import EncodingJob, TrackReader
+from datamodules.header import Header
+from datamodules.identity import track_key
 from datamodules.metadata import Sidecar
-from datamodules.token_store import Header, TokenStore, slice_stream
+from datamodules.old_store import convert
+from datamodules.store_merge import Catalog
+from datamodules.token_store import TokenStore, create
 from foundation.codec import Codec
 from foundation.errors import UserError
-from foundation.files import replacing
 
 
 class Coarse(Codec):
@@ -67,61 +68,59 @@ def music(tmp_path):
 def encode(folder, out, sidecar=None, codec=None, streams=None):
     codec = codec or Coarse()
     job = EncodingJob.create(folder, codec, streams, out, Sidecar.read(sidecar))
-    todo = job.todo
+    todo = job.todo()
     for path, samples in (TrackReader(todo, codec)[i] for i in range(len(todo))):
         job.encode(codec, type(folder)(path), samples)
-    job.finish()
-    return job.store, todo
+    return job.finish(), todo
+
+
+def rows(store):
+    """The rows of a store's tracks by their names."""
+    return {store.track(row).source: row for row in range(len(store))}
+
+
+def content(store):
+    """All tokens and metadata of a store by the tracks' names."""
+    streams = store.header.streams
+    return {
+        name: ([store.read(row, stream).tolist() for stream in streams], store.track(row).cond)
+        for name, row in rows(store).items()
+    }
 
 
 def test_encode_twice_encodes_once_and_follows_the_folder(music, tmp_path):
     store, todo = encode(music, tmp_path / "out")
-    assert len(todo) == 3 and len(store.keys()) == 3
-    assert store.array(store.keys()[0], "tokens").dtype == np.uint16
+    assert len(todo) == 3 and len(store) == 3 and store.header.dtype("tokens") == np.uint16
+    files = {path: path.read_bytes() for path in (tmp_path / "out").glob("**/*.*")}
     assert not encode(music, tmp_path / "out")[1]
+    assert {path: path.read_bytes() for path in (tmp_path / "out").glob("**/*.*")} == files
     (music / "0.wav").unlink()
     audio_files.write(music / "1.wav", 0.9 * torch.ones(1, 4000), 8000)
     store, todo = encode(music, tmp_path / "out")
     assert [path.name for path in todo] == ["1.wav"]
-    assert sorted(store.track(key).source for key in store.keys()) == ["1.wav", "2.wav"]
+    assert list(rows(store)) == ["1.wav", "2.wav"]
 
 
 def test_a_broken_file_is_named_and_the_rest_encoded(music, tmp_path, caplog):
     (music / "broken.wav").write_text("not audio")
     store, _ = encode(music, tmp_path / "out")
-    assert len(store.keys()) == 3 and "broken.wav" in caplog.text
+    assert len(store) == 3 and "broken.wav" in caplog.text
 
 
-def test_an_interrupted_write_leaves_nothing_that_looks_finished(music, tmp_path, monkeypatch):
-    store = TokenStore.create(tmp_path / "out", Header.of(Coarse(), ("tokens",)))
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", stop)
-    with pytest.raises(KeyboardInterrupt):
-        store.add("key", "a.wav", {"tokens": torch.zeros(1, 5, dtype=torch.long)}, {})
-    assert not store.has("key") and not list((tmp_path / "out" / "tracks").iterdir())
-
-
-def test_cleaning_a_store_spares_what_another_process_is_writing(tmp_path, monkeypatch):
-    store = TokenStore.create(tmp_path / "out", Header.of(Coarse(), ("tokens",)))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "getpid", os.getppid)
-        with replacing(tmp_path / "out" / "tracks" / "key") as temporary:
-            temporary.mkdir()
-            store.drop_except(set())
-            assert temporary.exists()
-    assert os.listdir(tmp_path / "out" / "tracks") == ["key"]
+def test_an_unfinished_store_is_refused(tmp_path):
+    create(tmp_path / "out", Header.of(Coarse(), ("tokens",)))
+    with pytest.raises(UserError, match="isn't finished: run encode again"):
+        TokenStore.open(tmp_path / "out")
 
 
 def test_tokens_of_another_codec_are_refused(tmp_path):
-    store = TokenStore.create(tmp_path, Header.of(Coarse(), ("tokens",)))
+    header = Header.of(Coarse(), ("tokens",))
+    create(tmp_path, header)
     other = Header("other", 8000, 64, 8, ("tokens",))
     with pytest.raises(ValueError, match="made by codec coarse .* other .*encode again"):
-        store.check(other)
+        create(tmp_path, other)
     with pytest.raises(ValueError, match="lacks .'round_trip'.: encode again with --streams"):
-        store.check(Header.of(Coarse(), ("tokens", "round_trip")))
+        header.check(Header.of(Coarse(), ("tokens", "round_trip")), tmp_path)
 
 
 def test_a_header_that_is_none_is_refused(tmp_path):
@@ -135,15 +134,14 @@ def test_a_header_that_is_none_is_refused(tmp_path):
 def test_a_grid_of_three_codebooks_is_stored_as_it_is(music, tmp_path):
     store, _ = encode(music, tmp_path / "out", codec=Triple())
     assert store.header.num_codebooks == 3
-    key = next(key for key in store.keys() if store.track(key).source == "2.wav")
-    array = store.array(key, "tokens")
+    tokens = store.read(rows(store)["2.wav"], "tokens")
     whole = Triple().encode(audio_files.read(music / "2.wav", channels=2)[None])[0]
-    assert array.shape == (3, 126) and np.array_equal(array, whole)
-    store.header = Header("triple", 8000, 64, 8, ("tokens",), 2)
-    with pytest.raises(UserError, match=r"shape \[3, 126\], the store has 2 codebooks"):
-        store.array(key, "tokens")
-    with pytest.raises(UserError, match="have 2 codebooks, this model's codec has 3"):
-        store.check(Header.of(Triple(), ("tokens",)))
+    assert tokens.shape == (3, 126) and torch.equal(tokens, whole)
+    assert torch.equal(store.read(rows(store)["2.wav"], "tokens", 7, 40), whole[:, 7:47])
+    with pytest.raises(IndexError, match="positions 100 to 127 of 126"):
+        store.read(rows(store)["2.wav"], "tokens", 100, 27)
+    with pytest.raises(UserError, match="have 3 codebooks, this model's codec has 2"):
+        store.check(Header("triple", 8000, 64, 8, ("tokens",), 2))
 
 
 def test_latents_are_stored_in_half_precision_and_only_where_they_are_asked_for(music, tmp_path):
@@ -151,50 +149,68 @@ def test_latents_are_stored_in_half_precision_and_only_where_they_are_asked_for(
     assert store.header.streams == ("tokens",)
     with pytest.raises(UserError, match=r"lacks .'latents'.: encode again with --streams '.lat"):
         store.check(Header.of(Smooth(), ("latents",)))
-    store, _ = encode(music, tmp_path / "out", codec=Smooth(), streams=("latents",))
+    store, _ = encode(music, tmp_path / "out", codec=Smooth(), streams=("tokens", "latents"))
     reopened = TokenStore.open(tmp_path / "out")
-    assert reopened.header == store.header == Header.of(Smooth(), ("latents",))
-    key = next(key for key in store.keys() if store.track(key).source == "2.wav")
-    array = store.array(key, "latents")
-    assert array.shape == (2, 126) and array.dtype == np.float16
+    assert reopened.header == store.header == Header.of(Smooth(), ("tokens", "latents"))
+    assert store.header.dtype("latents") == np.float16
+    row = rows(store)["2.wav"]
     whole = Smooth().to_latents(audio_files.read(music / "2.wav")[None])[0]
-    torch.testing.assert_close(slice_stream(array, 3, 50), whole[:, 3:53], atol=1e-3, rtol=0)
-    store.header = replace(store.header, latent_dim=3)
-    with pytest.raises(UserError, match=r"shape \[2, 126\], the store has 3 channels"):
-        store.array(key, "latents")
+    torch.testing.assert_close(store.read(row, "latents", 3, 50), whole[:, 3:53], atol=1e-3, rtol=0)
+    assert store.read(row, "tokens").shape == (1, 126)
 
 
-def test_a_store_of_an_older_version_is_read(tmp_path):
-    """Arrays [L], a header without num_codebooks, tracks without metadata."""
-    folder = tmp_path / "tracks" / "abc"
-    folder.mkdir(parents=True)
+def old_store(folder, codec=None, names=("jazz/a.wav",)):
+    """Write a store of version 1, as it was: arrays [L], no number of codebooks, no metadata."""
     header = {"fingerprint": "coarse", "sample_rate": 8000, "hop": 64, "codebook_size": 8}
-    (tmp_path / "header.json").write_text(json.dumps(header | {"streams": ["tokens"]}))
-    np.save(folder / "tokens.npy", np.arange(7, dtype=np.uint16))
-    (folder / "track.json").write_text(json.dumps({"source": "jazz/a.wav", "length": 7}))
-    store = TokenStore.open(tmp_path)
+    folder.mkdir()
+    (folder / "header.json").write_text(json.dumps(header | {"streams": ["tokens"]}))
+    for number, name in enumerate(names):
+        place = folder / "tracks" / f"{number}abc"
+        place.mkdir(parents=True)
+        np.save(place / "tokens.npy", np.arange(7, dtype=np.uint16))
+        (place / "track.json").write_text(json.dumps({"source": name, "length": 7}))
+    return folder
+
+
+def test_a_store_of_an_earlier_version_is_converted_by_a_command(tmp_path, caplog):
+    folder = old_store(tmp_path / "old", names=("jazz/a.wav", "b.wav"))
+    with pytest.raises(UserError, match="earlier version: convert it, once, with .* convert"):
+        TokenStore.open(folder)
+    (folder / "tracks/1abc/track.json").write_text("{}")
+    store = convert(folder)
     store.check(Header.of(Coarse(), ("tokens",)))
-    assert store.array("abc", "tokens").shape == (1, 7)
-    assert store.track("abc").cond == {"folder": "jazz"}
-    (folder / "track.json").write_text("{}")
-    with pytest.raises(UserError, match="track.json is damaged"):
-        store.track("abc")
+    assert content(store) == {"jazz/a.wav": ([[list(range(7))]], {"folder": "jazz"})}
+    assert "left out: " in caplog.text and not (folder / "tracks").exists()
+    assert content(convert(folder)) == content(TokenStore.open(folder)) == content(store)
+
+
+def test_a_converted_store_is_continued(music, tmp_path, monkeypatch):
+    """Its tracks have the keys of the files that they were made of."""
+    keys = [track_key(path, music).hex() for path in sorted(music.iterdir())]
+    folder = old_store(tmp_path / "old", names=("0.wav", "1.wav"))
+    for number in range(2):
+        (folder / f"tracks/{number}abc").rename(folder / "tracks" / keys[number])
+    store, todo = encode(music, folder)
+    assert [path.name for path in todo] == ["2.wav"] and len(store) == 3
+    assert store.read(0, "tokens").tolist() == [list(range(7))]
 
 
 def test_metadata_is_stored_and_updated(music, tmp_path):
     (music / "2.wav").rename((music / "live").mkdir() or music / "live" / "2.wav")
     sidecar = tmp_path / "tags.jsonl"
     sidecar.write_text('{"track": "live/2.wav", "bpm": 90}\n')
-    store, _ = encode(music, tmp_path / "out", sidecar)
-    conds = {store.track(key).source: store.track(key).cond for key in store.keys()}
+
+    def conds(sidecar=None):
+        store, todo = encode(music, tmp_path / "out", sidecar)
+        return {store.track(row).source: store.track(row).cond for row in range(len(store))}, todo
+
     empty = {"folder": "", "bpm": ""}
-    assert conds == {"0.wav": empty, "1.wav": empty, "live/2.wav": {"folder": "live", "bpm": "90"}}
-    encode(music, tmp_path / "out")  # without a sidecar, metadata stays
-    assert {store.track(key).source: store.track(key).cond for key in store.keys()} == conds
+    first = {"0.wav": empty, "1.wav": empty, "live/2.wav": {"folder": "live", "bpm": "90"}}
+    assert conds(sidecar)[0] == first
+    assert conds()[0] == first  # without a sidecar, metadata stays
     sidecar.write_text('{"track": "0.wav", "mood": "calm"}\n')
-    _, todo = encode(music, tmp_path / "out", sidecar)
-    conds = {store.track(key).source: store.track(key).cond for key in store.keys()}
-    assert conds["0.wav"] == {"folder": "", "mood": "calm"} and not todo
+    second, todo = conds(sidecar)
+    assert second["0.wav"] == {"folder": "", "mood": "calm"} and not todo
 
 
 class Wrong(Coarse):
@@ -222,7 +238,7 @@ class Wrong(Coarse):
 def test_what_a_codec_encodes_is_checked_before_it_is_stored(change, music, tmp_path):
     with pytest.raises(UserError, match=r"Wrong.encode must return int64 tokens \[batch, 1, 125\]"):
         encode(music, tmp_path / "out", codec=Wrong(change))
-    assert not list((tmp_path / "out").glob("tracks/*"))
+    assert not Catalog(tmp_path / "out", Header.of(Coarse(), ("tokens",))).keys()
 
 
 @pytest.mark.parametrize(
@@ -239,7 +255,7 @@ def test_latents_are_checked_before_they_are_stored(change, music, tmp_path):
     codec.to_latents = lambda audio: change(Smooth.to_latents(codec, audio))
     with pytest.raises(UserError, match=r"Smooth.to_latents must return finite floats \[batch, 2"):
         encode(music, tmp_path / "out", codec=codec, streams=("latents",))
-    assert not list((tmp_path / "out").glob("tracks/*"))
+    assert not Catalog(tmp_path / "out", Header.of(Coarse(), ("tokens",))).keys()
 
 
 class Local(Coarse):
@@ -265,12 +281,7 @@ def test_a_track_is_read_encoded_and_written_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(audio_files.Reader, "read", note)
     store, _ = encode(tmp_path / "music", tmp_path / "pieces", codec=Local())
     assert len(asked) > 15 and max(asked) <= 640 + 2 * 64 + 800  # a tenth of a second to check
-    (key,) = store.keys()
-    assert np.array_equal(store.array(key, "tokens"), whole.array(key, "tokens"))
-    for name in ("tokens.npy",):  # the very file that numpy would write
-        files = [place.folder / "tracks" / key / name for place in (store, whole)]
-        np.save(tmp_path / "numpys.npy", np.load(files[0]))
-        assert files[0].read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+    assert content(store) == content(whole)
 
 
 def test_a_file_that_needs_too_much_memory_or_ends_early_is_one_file(music, tmp_path, caplog):
@@ -281,7 +292,7 @@ def test_a_file_that_needs_too_much_memory_or_ends_early_is_one_file(music, tmp_
             return super().encode(samples)
 
     store, _ = encode(music, tmp_path / "out", codec=Greedy())
-    assert len(store.keys()) == 2 and "1.wav needs more memory than there is" in caplog.text
+    assert len(store) == 2 and "1.wav needs more memory than there is" in caplog.text
 
 
 def test_samples_far_beyond_full_scale_are_left_out_clipped_or_scaled(music, tmp_path, caplog):
@@ -292,48 +303,51 @@ def test_samples_far_beyond_full_scale_are_left_out_clipped_or_scaled(music, tmp
     for too_loud in ("skip", "clip", "scale", "clip"):
         caplog.clear()
         job = EncodingJob.create(music, Coarse(), out=tmp_path / "out", too_loud=too_loud)
-        todo = job.todo
+        todo = job.todo()
         for path, length in (TrackReader(todo, Coarse(), too_loud)[i] for i in range(len(todo))):
             job.encode(Coarse(), type(music)(path), length)
-        job.finish()
+        store = job.finish()
         assert "loud.wav" in caplog.text
-        sources = {job.store.track(key).source: key for key in job.store.keys()}
+        sources = rows(store)
         assert len(sources) == (3 if too_loud == "skip" else 4)
         if too_loud != "skip":
-            tokens[too_loud] = job.store.array(sources["loud.wav"], "tokens")
-            assert not EncodingJob.create(
-                music, Coarse(), out=tmp_path / "out", too_loud=too_loud
-            ).todo
+            tokens[too_loud] = store.read(sources["loud.wav"], "tokens")
+            job = EncodingJob.create(music, Coarse(), out=tmp_path / "out", too_loud=too_loud)
+            assert not job.todo()
     assert tokens["clip"][0, 0] == 3 and tokens["clip"][0, -1] == 7
     assert tokens["scale"][0, 0] == 0 and tokens["scale"][0, -1] == 6
 
 
-def damage(store, how):
-    """Damage the arrays of 2.wav; return its key."""
-    key = next(key for key in store.keys() if store.track(key).source == "2.wav")
-    path = store.folder / "tracks" / key / "tokens.npy"
-    if how == "other tokens":
-        np.save(path, np.full((1, 126), 8, np.uint16))
-    elif how == "too short":
-        np.save(path, np.zeros((1, 100), np.uint16))
-    elif how == "of floats":
-        np.save(path, np.zeros((1, 126), np.float32))
-    else:
-        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:-3]}[how])
-    return key
-
-
-@pytest.mark.parametrize("how", ["other tokens", "too short", "of floats", "empty", "cut"])
-def test_damaged_tokens_are_refused_and_encoded_again(how, music, tmp_path):
+@pytest.mark.parametrize("how", ["cut", "empty", "missing"])
+def test_damaged_shards_are_refused_and_encoded_again(how, music, tmp_path):
     store, _ = encode(music, tmp_path / "out")
-    whole = {key: store.read(key, "tokens").tolist() for key in store.keys()}
-    key = damage(store, how)
-    with pytest.raises(UserError, match="encode again"):
-        store.read(key, "tokens")
+    whole = content(store)
+    (shard,) = (tmp_path / "out" / "shards").iterdir()
+    data = shard.read_bytes()
+    shard.unlink() if how == "missing" else shard.write_bytes(data[:-3] if how == "cut" else b"")
+    with pytest.raises(UserError, match="missing or damaged: encode again"):
+        TokenStore.open(store.folder)
     store, todo = encode(music, tmp_path / "out")
-    if how != "other tokens":  # only reading them shows it
-        assert [path.name for path in todo] == ["2.wav"]
-        assert {key: store.read(key, "tokens").tolist() for key in store.keys()} == whole
+    assert len(todo) == 3 and content(store) == whole and shard.read_bytes() == data
+
+
+def test_tokens_that_the_codec_does_not_have_are_refused(music, tmp_path):
+    store, _ = encode(music, tmp_path / "out")
+    (shard,) = (tmp_path / "out" / "shards").iterdir()
+    shard.write_bytes(b"\x08\x00" * (shard.stat().st_size // 2))
+    with pytest.raises(UserError, match="out holds tokens of 0.wav that its codec doesn't have"):
+        TokenStore.open(store.folder).read(0, "tokens")
+
+
+def test_a_damaged_index_is_refused_and_made_again(music, tmp_path, caplog):
+    store, _ = encode(music, tmp_path / "out")
+    whole, path = content(store), tmp_path / "out" / "index.table"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(UserError, match="index.table is damaged: its checksum.*encode again"):
+        TokenStore.open(store.folder)
+    store, _ = encode(music, tmp_path / "out")
+    assert content(store) == whole and path.read_bytes() == data
 
 
 @pytest.mark.parametrize("change", [{"hop": 0}, {"streams": []}, {"codebook_size": "8"}, {"x": 1}])

@@ -10,6 +10,7 @@ import torch
 
 from audio import files as audio_files
 from datamodules.encode import EncodingJob, TrackReader
+from datamodules.token_store import TokenStore
 from foundation.errors import UserError
 from tests.datamodules.test_token_store import Coarse
 
@@ -18,7 +19,7 @@ from tests.datamodules.test_token_store import Coarse
 def music(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for index in range(3):
-        audio_files.write(tmp_path / f"music/{index}.wav", 0.2 * torch.ones(1, 8000), 8000)
+        audio_files.write(tmp_path / f"music/{index}.wav", 0.2 * index * torch.ones(1, 8000), 8000)
     return tmp_path / "music"
 
 
@@ -37,7 +38,7 @@ class Slow(Coarse):
 
 def work(job: EncodingJob, codec: Coarse) -> None:
     with job.alone():
-        reader = TrackReader(job.todo, codec)
+        reader = TrackReader(job.todo(), codec)
         for path, length in (reader[index] for index in range(len(reader))):
             job.encode(codec, Path(path), length)
         job.finish()
@@ -56,14 +57,14 @@ def test_the_second_waits_and_finds_the_work_done(music, caplog):
     for thread in threads:
         thread.join()
     assert sorted(codec.count > 0 for codec in codecs) == [False, True]
-    assert len(EncodingJob.create(music, Slow()).store.keys()) == 3
+    assert len(TokenStore.open(EncodingJob.create(music, Slow()).folder)) == 3
     assert caplog.text.count("waiting for another program that encodes into") == 1
 
 
 def test_a_track_that_nobody_encoded_is_an_error(music):
     codec = Coarse()
     job = EncodingJob.create(music, codec)
-    path, length = TrackReader(job.todo, codec)[0]
+    path, length = TrackReader(job.todo(), codec)[0]
     job.encode(codec, Path(path), length)
     with pytest.raises(UserError, match="2 tracks have no tokens, such as .*1.wav: run it again"):
         job.finish()

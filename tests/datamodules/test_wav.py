@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from audio import files as audio_files
-from datamodules.tracks import Track, split
+from datamodules.tracks import Track, Tracks, split
 from datamodules.wav import AudioWindows, Augment, WavDataModule
 from datamodules.windows import FixedWindows, RandomWindows
 from foundation.errors import UserError
@@ -110,7 +110,7 @@ def test_windows_are_slices_with_their_context(folder):
     window = AudioWindow(RATE, 400, context=200, align=100, channels=2)
     path = folder / "0.wav"
     whole = audio_files.read(path)
-    windows = AudioWindows([Track(path, "0.wav", 0, whole.shape[1])], window)
+    windows = AudioWindows(Tracks.of([Track(path, "0.wav", 0, whole.shape[1])]), window)
     first = windows.cut(windows.tracks[0], 0)
     assert first["context"].shape == (2, 200) and not first["context"].any()
     assert torch.equal(first["audio"], whole[:, :400])
@@ -129,7 +129,7 @@ def test_windows_are_slices_with_their_context(folder):
 def test_validation_windows_are_adjacent(folder):
     whole = audio_files.read(folder / "0.wav")
     track = Track(folder / "0.wav", "0.wav", 0, 4000)
-    windows = AudioWindows([track], AudioWindow(RATE, 400, channels=2))
+    windows = AudioWindows(Tracks.of([track]), AudioWindow(RATE, 400, channels=2))
     every = FixedWindows(windows, None)
     assert torch.equal(torch.cat([every[0, k]["audio"] for k in range(10)], dim=1), whole)
     few = FixedWindows(windows, 3)  # the middles of thirds
@@ -162,7 +162,7 @@ def test_augmentation_is_off_by_default_and_never_clips():
 
 def test_the_split_keeps_old_tracks_in_place():
     def tracks(count):
-        return [Track(None, f"{k}.wav", 0, 10) for k in range(count)]
+        return Tracks.of([Track(None, f"{k}.wav", 0, 10) for k in range(count)])
 
     train, validation = split(tracks(100), 0.2)
     more_train, more_validation = split(tracks(150), 0.2)
@@ -206,7 +206,9 @@ def test_nothing_to_train_on_is_one_line(folder, tmp_path):
 
 
 def test_a_track_shorter_than_the_window_is_padded(folder):
-    windows = AudioWindows([Track(folder / "0.wav", "0.wav", 0, 4000)], AudioWindow(RATE, 5000))
+    windows = AudioWindows(
+        Tracks.of([Track(folder / "0.wav", "0.wav", 0, 4000)]), AudioWindow(RATE, 5000)
+    )
     example = RandomWindows(windows, None, 0)[0, 0]["audio"]
     assert example.shape == (1, 5000) and example[:, :4000].all() and not example[:, 4000:].any()
 

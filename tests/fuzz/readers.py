@@ -1,9 +1,11 @@
 """What reads files, each with a small valid one, and what must hold of all that it accepts."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,15 @@ import torch
 from jsonargparse import Namespace
 
 from audio.survey import Survey
+from datamodules.header import Header
 from datamodules.metadata import Sidecar
-from datamodules.token_store import Header, TokenStore
+from datamodules.old_store import OldStore
+from datamodules.store_index import Entry
+from datamodules.store_merge import Catalog, merge
+from datamodules.store_parts import PartWriter
+from datamodules.token_store import TokenStore, create
+from foundation.errors import UserError
+from foundation.files import remove
 from foundation.weights import read_state, write_state
 from jbdiff.audio_buffer import AudioBuffer
 from metrics.embedding_set import EmbeddingSet
@@ -101,20 +110,85 @@ def compare_with(path: Path) -> None:
     compare(vectors(), EmbeddingSet.load(path, 3))
 
 
+HEADER = Header("f", 8000, 64, 8, ("tokens",), 2)
+
+
+def make_part(folder: Path) -> Path:
+    """Write what an encoder leaves that was killed after two tracks."""
+    create(folder, HEADER)
+    writer = PartWriter(folder, HEADER)
+    for number, name in enumerate(("jazz/a.wav", "b.wav")):
+        entry = Entry(name, bytes([number]) * 10, bytes([number]) * 16, {"folder": "jazz"})
+        with writer.writing(entry, 20) as write:
+            write({"tokens": torch.arange(40).view(2, 20) % 8})
+    writer.close()
+    return next((folder / "parts").glob("*.part"))
+
+
+def merge_all(folder: Path) -> TokenStore:
+    catalog = Catalog(folder, HEADER)
+    names = {catalog.entry(key).name: key for key in catalog.keys()}
+    if len(names) != 2:
+        raise UserError("a track is missing: encode again")
+    return merge(catalog, names, lambda entry: entry.cond)
+
+
 def make_store(folder: Path, file: str) -> Path:
-    store = TokenStore.create(folder, Header("f", 8000, 64, 8, ("tokens",), 2))
-    store.add("key", "jazz/a.wav", {"tokens": torch.arange(40).view(2, 20) % 8}, {"folder": "jazz"})
-    return folder / file
+    make_part(folder)
+    merge_all(folder)
+    return next(folder.glob(file))
 
 
 def read_store(path: Path) -> None:
-    """Read all tokens, as training, decoding and encoding again do."""
-    store = TokenStore.open(next(p for p in path.parents if (p / "header.json").exists()))
-    store.check(Header("f", 8000, 64, 8, ("tokens",), 2))
-    whole, track = store.has("key"), store.track("key")
-    tokens = store.read("key", "tokens", 0, track.length)
-    assert whole and tokens.shape == (2, track.length) and track.length > 0
-    assert 0 <= tokens.min() and tokens.max() < store.header.codebook_size
+    """Read all tokens, as training and decoding do."""
+    folder = next(p for p in path.parents if (p / "header.json").exists())
+    check_tokens(TokenStore.open(folder))
+
+
+def check_tokens(store: TokenStore) -> None:
+    store.check(HEADER)
+    for row in range(len(store)):
+        track = store.track(row)
+        tokens = store.read(row, "tokens", 0, track.length)
+        assert tokens.shape == (2, track.length) and track.length > 0
+        assert 0 <= tokens.min() and tokens.max() < store.header.codebook_size
+        assert all(isinstance(text, str) for pair in track.cond.items() for text in pair)
+
+
+def read_store_index(path: Path) -> None:
+    """Read a store whose index is damaged, and has the checksum of what it holds."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    with suppress(ValueError, KeyError, TypeError):
+        header = json.loads(data[8 : 8 + size])
+        header["__metadata__"]["sha256"] = hashlib.sha256(data[8 + size :]).hexdigest()
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+    read_store(path)
+
+
+def read_part(path: Path) -> None:
+    """Merge a copy of a damaged part."""
+    folder = path.parents[1] / "copy"
+    remove(folder)
+    create(folder, HEADER)
+    (folder / "parts" / path.name).write_bytes(path.read_bytes())
+    check_tokens(merge_all(folder))
+
+
+def make_old_store(folder: Path, file: str) -> Path:
+    (place := folder / "tracks" / "key").mkdir(parents=True)
+    (folder / "header.json").write_text(json.dumps(asdict(HEADER)))
+    np.save(place / "tokens.npy", np.arange(40, dtype=np.uint16).reshape(2, 20) % 8)
+    track = {"source": "jazz/a.wav", "length": 20, "cond": {"folder": "jazz"}}
+    (place / "track.json").write_text(json.dumps(track))
+    return folder / file
+
+
+def read_old_store(path: Path) -> None:
+    store = OldStore(next(p for p in path.parents if (p / "header.json").exists()))
+    track = store.track("key")
+    assert store.array("key", "tokens", track.length).shape[1] >= track.length > 0
 
 
 def make_song_state(folder: Path) -> Path:
@@ -206,8 +280,14 @@ READERS = {
     "vectors_npy": Reader(make_npy, compare_with),
     "vectors_safetensors": Reader(make_vectors, compare_with),
     "store_header": Reader(lambda f: make_store(f, "header.json"), read_store),
-    "store_track": Reader(lambda f: make_store(f, "tracks/key/track.json"), read_store),
-    "store_tokens": Reader(lambda f: make_store(f, "tracks/key/tokens.npy"), read_store),
+    "store_index": Reader(lambda f: make_store(f, "index.table"), read_store_index),
+    "store_shard": Reader(lambda f: make_store(f, "shards/*.bin"), read_store),
+    "store_part": Reader(make_part, read_part),
+    "old_store_header": Reader(lambda f: make_old_store(f, "header.json"), read_old_store),
+    "old_store_track": Reader(lambda f: make_old_store(f, "tracks/key/track.json"), read_old_store),
+    "old_store_tokens": Reader(
+        lambda f: make_old_store(f, "tracks/key/tokens.npy"), read_old_store
+    ),
     "song_state": Reader(make_song_state, read_song_state),
     "song_settings": Reader(make_song_settings, read_config),
     "config": Reader(lambda f: written(f / "config.yaml", CONFIG), read_config),

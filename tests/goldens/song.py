@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audio import files as audio
 from audio.crossfade import crossfade, weights
-from datamodules.tracks import Track
+from datamodules.tracks import Track, Tracks
 from datamodules.wav import AudioWindows
 from foundation.windows import AudioWindow
 from jbdiff.noise_paths import base_noise, noise_path
@@ -117,7 +117,7 @@ def index_tracks(folder: Path, length: int, context: int, durations: list[int]) 
         path = folder / f"{number}.wav"
         audio.write(path, UNIT * torch.arange(1.0, duration + 1)[None], 44100, "FLOAT")
         tracks.append(Track(path, path.name, 0, duration))
-    return AudioWindows(tracks, AudioWindow(44100, length, context))
+    return AudioWindows(Tracks.of(tracks), AudioWindow(44100, length, context))
 
 
 def cut_row(windows: AudioWindows, index: int, offset: int) -> list[float]:

@@ -12,7 +12,8 @@ import torch
 
 from audio.files import write
 from codec.jukebox import JukeboxCodec
-from datamodules.token_store import Header, TokenStore
+from datamodules.header import Header
+from datamodules.token_store import TokenStore, create
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import quickstart
 
@@ -104,7 +105,7 @@ def test_bad_music_and_foreign_tokens_are_refused(music, tmp_path, capsys):
     (tmp_path / "text" / "a.wav").write_text("hello")
     assert cli.main(["encode", str(tmp_path / "text")]) == 2
     assert "none of the 1 files" in capsys.readouterr().err
-    TokenStore.create(tmp_path / "store", Header("other", 44100, 128, 2048, ("tokens",)))
+    create(tmp_path / "store", Header("other", 44100, 128, 2048, ("tokens",)))
     assert cli.main(["fit", *QUICK, f"--data.tokens={tmp_path / 'store'}"]) == 2
     assert "were made by codec other" in capsys.readouterr().err
     assert cli.main(["fit", *QUICK, f"--data.audio={music}", "--ckpt_path=/none.ckpt", *SMALL]) == 2
