@@ -16,7 +16,7 @@ from datamodules.header import Header
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
 from datamodules.music_data import MusicDataModule
-from datamodules.token_store import TokenStore
+from datamodules.token_store import TokenStore, read_header
 from datamodules.tracks import Track, Tracks, TrackSource, split
 from datamodules.windows import Windows
 from foundation.checks import check_not_empty
@@ -194,8 +194,9 @@ class TokenDataModule(MusicDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store; UserError if it is empty or of another codec."""
-        self.store = TokenStore.open(self.store_folder())
-        self.store.check(Header.of(self.codec, self.stream_names))
+        folder = self.store_folder()
+        read_header(folder).check(Header.of(self.codec, self.stream_names), folder)
+        self.store = TokenStore.open(folder)
         source = StoredTracks(self.store, self.sidecar)
         self.use_tracks(*split(Tracks.whole(source), self.val_fraction, self.seed))
 

@@ -18,7 +18,8 @@ def run(args: list[str]) -> None:
 def convert(store: str) -> Path:
     """Convert a token store of an earlier version in its place and return its folder.
 
-    Nothing is encoded. It can be interrupted and run again. A store of the present form stays as it is.
+    Nothing is encoded. It can be interrupted and run again. A store of the present form stays as
+    it is.
 
     Args:
         store: the token store's folder
