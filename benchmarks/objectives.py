@@ -50,7 +50,7 @@ def tokens_of(source: str, codec: SpectralCodec) -> list[Tensor]:
             store = TokenStore.open(Path(source))
         except UserError:
             store = TokenStore.open(md.encode(source, folder, codec=codec, accelerator="cpu"))
-        return [store.read(key, "tokens") for key in store.keys()]
+        return [store.read(row, "tokens") for row in range(len(store))]
 
 
 def windows(tracks: list[Tensor], length: int, count: int, draw: torch.Generator) -> Tensor:
