@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from audio import files as audio_files
 from audio.measure import Measured, look, measure
-from datamodules.tracks import Track, name_of, split
+from datamodules.tracks import Track, Tracks, name_of, split
 from foundation.files import user_path
 
 UNIT = 1000  # positions a second in which the split is counted
@@ -84,8 +84,8 @@ class MusicReport:
             Track(one.path, self.name(one), 0, max(1, round(one.seconds * UNIT)))
             for one in self.tracks
         ]
-        train, validation = split(found, self.val_fraction)
-        return [len(one) / UNIT for one in train], [len(one) / UNIT for one in validation]
+        train, validation = split(Tracks.of(found), self.val_fraction)
+        return (train.lengths / UNIT).tolist(), (validation.lengths / UNIT).tolist()
 
     def as_dict(self) -> dict[str, object]:
         """Return everything as JSON holds it."""
