@@ -8,13 +8,16 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from audio.files import TOO_LOUD, TooLoud
+from datamodules.conditions import label_conditions, unseen
 from datamodules.data_order import resumable_loader
 from datamodules.demo_music import demo_music_folder, write_demo_music
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
 from datamodules.tracks import Tracks, fingerprint
 from datamodules.windows import FixedWindows, RandomWindows, Windows
+from foundation.audio_module import AudioModel
 from foundation.checks import check_at_least, check_choice, check_not_empty
+from foundation.conditions import Conditions
 from foundation.errors import UserError
 from foundation.files import printable, user_path
 
@@ -43,6 +46,7 @@ class MusicDataModule(LightningDataModule, ABC):
         seed: int,
         licence: str | None,
         too_loud: TooLoud,
+        labels: list[str] | str | None,
     ):
         super().__init__()
         check_not_empty(audio=audio, licence=licence)
@@ -59,6 +63,7 @@ class MusicDataModule(LightningDataModule, ABC):
         self.too_loud: TooLoud = too_loud
         self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
         self.train_tracks, self.val_tracks = Tracks.of([]), Tracks.of([])
+        self.labels = [labels] if isinstance(labels, str) else labels or []
 
     @abstractmethod
     def windows(self, tracks: Tracks, validation: bool = False) -> Windows:
@@ -111,6 +116,30 @@ class MusicDataModule(LightningDataModule, ABC):
             self.sidecar.warn_of_unknown(track.name for track in [*train, *validation])
         self.train_tracks = self._without_short(train, "training")
         self.val_tracks = self._without_short(validation, "validation")
+        if conditions := self.conditions():
+            self.tell_model(conditions)
+
+    def conditions(self) -> Conditions:
+        """Return what the model is to be told of the training tracks."""
+        return label_conditions(self.train_tracks, self.labels)
+
+    def tell_model(self, conditions: Conditions) -> None:
+        """Let the model be told these conditions; a resumed one keeps those that it has."""
+        model = self.model
+        if not isinstance(model, AudioModel):
+            name = type(model).__name__
+            raise UserError(f"{name} can't be told {conditions.describe()}: leave it out")
+        model.condition_on(conditions)
+        if not model.conditions:
+            log_once(
+                logging.WARNING,
+                f"the checkpoint was trained without {conditions.describe()}, and goes on without: "
+                "to teach it them start a new run with --model.init_from",
+            )
+        elif new := unseen(conditions, model.conditions):
+            log_once(
+                logging.WARNING, f"labels that the checkpoint doesn't know count as none: {new}"
+            )
 
     def _without_short(self, tracks: Tracks, what: str) -> Tracks:
         length, seconds = self.window_lengths()

@@ -99,6 +99,8 @@ class TokenDataModule(MusicDataModule):
         licence: of the music, written into checkpoints, such as cc-by-4.0
         too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
             to 1, or scale it, by the full scale of integers or by its peak
+        labels: metadata that the model is told: folder, a column of the sidecar, or several,
+            '[folder, mood]'
     """
 
     short_action = "repeated"
@@ -117,6 +119,7 @@ class TokenDataModule(MusicDataModule):
         sidecar: str | None = None,
         licence: str | None = None,
         too_loud: Literal["skip", "clip", "scale"] = "skip",
+        labels: list[str] | str | None = None,
     ):
         check_not_empty(tokens=tokens)
         super().__init__(
@@ -131,6 +134,7 @@ class TokenDataModule(MusicDataModule):
             seed,
             licence,
             too_loud,
+            labels,
         )
         self.tokens = tokens
 

@@ -102,6 +102,8 @@ class WavDataModule(MusicDataModule):
         licence: of the music, written into checkpoints, such as cc-by-4.0
         too_loud: what to do with a file of floats beyond 8, where full scale is 1: skip it, clip it
             to 1, or scale it, by the full scale of integers or by its peak
+        labels: metadata that the model is told: folder, a column of the sidecar, or several,
+            '[folder, mood]'
         crops_per_epoch: old name of windows_per_epoch
         val_crops: old name of val_windows
     """
@@ -127,6 +129,7 @@ class WavDataModule(MusicDataModule):
         too_loud: Literal["skip", "clip", "scale"] = "skip",
         crops_per_epoch: int | None = UNSET,
         val_crops: int | None = UNSET,
+        labels: list[str] | str | None = None,
     ):
         check_not_empty(val_audio=val_audio)
         super().__init__(
@@ -141,6 +144,7 @@ class WavDataModule(MusicDataModule):
             seed,
             licence,
             too_loud,
+            labels,
         )
         self.val_audio = val_audio
         self.augment = Augment(gain_db, channel_swap, phase_invert)

@@ -11,15 +11,20 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from foundation.batch import Batch, Cond, num_examples
+from foundation.batch import Batch, Cond, cond_of, num_examples, take
 from foundation.checks import check_not_empty
 from foundation.codec import Codec, Frozen
+from foundation.conditioner import ConditionalNet
+from foundation.conditions import Conditions, read_conditions
+from foundation.control import Control
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step
+from foundation.settings import content_of
 from foundation.weights import mismatch
 from foundation.windows import AudioWindow, TokenWindow
 
 BASE = "base"  # the name of the base model, where a checkpoint is asked for
+CONDITIONS = "conditions"  # in a checkpoint
 GOLDEN_RATIO = 0.618034  # turns evenly spaced times from batch to batch without ever repeating
 
 
@@ -35,6 +40,7 @@ class AudioModel(LightningModule, ABC):
         window: the audio of an example
         token_window: the tokens of an example; None where the model reads audio alone
         sampler_type: what `generate` takes as a sampler
+        settled: its conditions are those of a checkpoint that is resumed, and can't be others
         provenance: what the checkpoint it was loaded from was made with; None for a new model
         base: the exported folder of a small trained model that comes with the class; None if none
     """
@@ -43,6 +49,7 @@ class AudioModel(LightningModule, ABC):
     window: AudioWindow
     token_window: TokenWindow | None = None
     sampler_type: ClassVar[type[Sampler]] = Sampler
+    settled: bool = False
     provenance: Mapping[str, object] | None = None
     base: ClassVar[Path | None] = None
 
@@ -74,7 +81,7 @@ class AudioModel(LightningModule, ABC):
         keep: Tensor | None = None,
         init: Tensor | None = None,
         strength: float = 0.5,
-        cond: Cond | None = None,
+        cond: Control | Cond | None = None,
         sampler: Sampler | None = None,
         seed: int = 0,
         on_step: OnStep = ignore_step,
@@ -88,7 +95,8 @@ class AudioModel(LightningModule, ABC):
             keep: bool [T], which samples of the prompt stay; the others are regenerated
             init: audio [C, T] that the result is to resemble
             strength: how much of `init` to keep, from 0 (nothing) to 1 (all of it)
-            cond: metadata by name, a value for each clip
+            cond: what the music is to be like: a Control, or metadata by name with a value for
+                each clip
             sampler: an instance of `sampler_type`; None takes the model's own
             seed: clip i has the noise of seed + i; libraries round differently for each number
                 of clips, so that only the same count gives the same audio to the bit
@@ -117,7 +125,59 @@ class AudioModel(LightningModule, ABC):
         if init_from == BASE and self.base is None:
             raise UserError(f"{type(self).__name__} comes with no base model: give a file")
         if init_from is not None:
-            self.load_weights(str(self.base) if init_from == BASE else init_from)
+            path = str(self.base) if init_from == BASE else init_from
+            self.condition_on(conditions_in(content_of(path), path))
+            self.load_weights(path)
+
+    @property
+    def conditions(self) -> Conditions:
+        """What the model can be told of the music; empty for most."""
+        conditioner = getattr(getattr(self, "net", None), "conditioner", None)
+        return Conditions() if conditioner is None else conditioner.conditions
+
+    def condition_on(self, conditions: Conditions | None) -> None:
+        """Let the model be told these conditions besides its own; checkpoints will hold them.
+
+        Raises:
+            UserError: for a model that can't be told any
+        """
+        joined = self.conditions.joined(conditions or Conditions())
+        if self.settled or joined == self.conditions:
+            return
+        net = getattr(self, "net", None)
+        if not isinstance(net, ConditionalNet):
+            raise UserError(
+                f"{type(self).__name__} can't be told {joined.describe()}: leave it out"
+            )
+        net.condition_on(joined)
+
+    def settle(self, checkpoint: Mapping, source: str) -> None:
+        """Take the conditions of a checkpoint whose weights are about to be loaded."""
+        self.condition_on(conditions_in(checkpoint, source))
+        self.settled = True
+
+    def told(self, cond: Control | Cond | None, count: int) -> tuple[Cond | None, float]:
+        """Return what is asked for as metadata of `count` clips, and the guidance by it.
+
+        Raises:
+            UserError: where the model wasn't trained with what is asked for
+        """
+        if not isinstance(cond, Control):
+            return cond, 1.0
+        if not self.conditions and cond.asks:
+            raise UserError(
+                f"this {type(self).__name__} was trained without labels, tags, tempo or key, so "
+                "that none can be asked for: leave them out, or train one with --data.labels or "
+                "--data.tags (docs/control.md)"
+            )
+        return self.conditions.cond(cond, count, self.device), cond.guidance
+
+    def demo_cond(self, batch: Batch, num_demos: int) -> Cond | None:
+        """Return what demos are told: the conditions of the real music beside them."""
+        cond = cond_of(batch)
+        if cond is None or not self.conditions:
+            return None
+        return take(cond, [i % num_examples(batch) for i in range(num_demos)])
 
     def save_settings(self) -> None:
         """Keep the constructor's arguments for checkpoints; call it in the constructor.
@@ -184,11 +244,15 @@ class AudioModel(LightningModule, ABC):
         return self.demo(batch, num_examples(batch), self.window.length, generator)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
+        if self.conditions:
+            checkpoint[CONDITIONS] = self.conditions.as_dict
         if self.codec is not None:
             checkpoint["codec_fingerprint"] = self.codec.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Raise UserError for another model's weights, or for those of another codec's tokens."""
+        if not self.conditions:
+            self.condition_on(conditions_in(checkpoint, "the checkpoint"))
         if problem := mismatch(self.state_dict(), checkpoint["state_dict"]):
             raise UserError(
                 f"the checkpoint holds another model than this one: {problem}; give the --config "
@@ -202,3 +266,9 @@ class AudioModel(LightningModule, ABC):
                 f"the checkpoint was trained on codec {theirs}, this one is {ours}: give the "
                 "codec and the level that it was made with"
             )
+
+
+def conditions_in(checkpoint: Mapping, source: str) -> Conditions | None:
+    """Return the conditions in what a file holds, if there are any."""
+    plain = checkpoint.get(CONDITIONS)
+    return None if plain is None else read_conditions(plain, source)

@@ -1,12 +1,16 @@
 """What data modules deliver to models."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor
 
 Batch = dict[str, Tensor]  # and "cond", a Cond, where the data has it
-Cond = Mapping[str, Sequence[str]]  # metadata of the tracks by name, a value for each example
+# Metadata of the tracks by name, a text for each example; as numbers, NaN where there is none,
+# `tags` [B, tags], `tempo` [B] in beats a minute and `key` [B, 24], each key's share.
+Cond = Mapping[str, Sequence[str] | Tensor]
 
 
 def num_examples(batch: Batch) -> int:
@@ -17,3 +21,21 @@ def num_examples(batch: Batch) -> int:
 def cond_of(batch: Batch) -> Cond | None:
     """Return the metadata of a batch's examples, if the data has any."""
     return cast("Cond | None", batch.get("cond"))
+
+
+def take(cond: Cond, places: Sequence[int]) -> Cond:
+    """Return the metadata of some examples, in this order."""
+    return {
+        name: values[list(places)] if isinstance(values, Tensor) else [values[i] for i in places]
+        for name, values in cond.items()
+    }
+
+
+def beside_none(cond: Cond) -> Cond:
+    """Return the metadata of B examples, followed by as many of which nothing is known."""
+    return {
+        name: torch.cat([values, torch.full_like(values, math.nan)])
+        if isinstance(values, Tensor)
+        else [*values, *[""] * len(values)]
+        for name, values in cond.items()
+    }

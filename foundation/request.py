@@ -5,6 +5,7 @@ from torch import Tensor
 
 from foundation.batch import Cond
 from foundation.checks import check_at_least
+from foundation.control import Control
 from foundation.errors import UserError
 
 
@@ -15,7 +16,7 @@ def check_request(
     keep: Tensor | None,
     init: Tensor | None,
     strength: float,
-    cond: Cond | None,
+    cond: Control | Cond | None,
 ) -> None:
     """Raise UserError for values out of range, and for what doesn't go together.
 
@@ -29,7 +30,8 @@ def check_request(
     for name, audio in (("prompt", prompt), ("init", init)):
         if audio is not None and (audio.dim() != 2 or not audio.numel()):
             raise UserError(f"{name} must be audio [channels, samples], got {list(audio.shape)}")
-    for name, values in (cond or {}).items():
+    listed = {} if isinstance(cond, Control) or cond is None else cond
+    for name, values in listed.items():
         if isinstance(values, str) or len(values) != count:
             raise UserError(f"cond {name} must list a value for each of {count} clips: {values}")
     if keep is not None:

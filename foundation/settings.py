@@ -18,10 +18,14 @@ def holds_settings(path: str | Path) -> bool:
 
 def settings_of(path: str | Path) -> dict:
     """Return the settings that a checkpoint of fit or an export holds; none for other files."""
+    return content_of(path).get("hyper_parameters", {})
+
+
+def content_of(path: str | Path) -> dict:
+    """Return what a file of weights holds besides them; of an export, its settings."""
     path = user_path(path, "the path of a model")
     exported = (path / CONFIG).is_file()
-    content = read_config(path) if exported else read_content(path, in_place=True)
-    return content.get("hyper_parameters", {})
+    return read_config(path) if exported else read_content(path, in_place=True)
 
 
 def read_config(folder: Path) -> dict:

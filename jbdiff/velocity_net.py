@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from foundation.conditioner import ConditionalNet
 from foundation.errors import UserError
 
 
-class VelocityNet(nn.Module, ABC):
+class VelocityNet(ConditionalNet, ABC):
     """Predicts the velocity v = alpha eps - sigma x of noised signals [B, D, L].
 
     A level of Jukebox Diffusion makes it as `net(context_length, dropout)` and gives it a context,

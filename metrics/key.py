@@ -9,10 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+from foundation.musical_key import KEYS
 from metrics.musicality import chroma_power, mono_at_rate
 
-NAMES = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")  # as pitch classes count
-KEYS = tuple(f"{name} {mode}" for mode in ("major", "minor") for name in NAMES)
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 CONTRAST = 0.2  # of pitch classes to their mean; with less they say little of a key

@@ -139,7 +139,10 @@ def _fit_objects(
     root = options.get("default_root_dir")
     resumed = None if ckpt_path is None else find_checkpoint(ckpt_path, name, root)
     if resumed:
-        check_parts(read_content(resumed, in_place=True), Path(resumed))
+        content = read_content(resumed, in_place=True)
+        check_parts(content, Path(resumed))
+        if isinstance(model, AudioModel):
+            model.settle(content, resumed)
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
     always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths(), ListeningPage()]

@@ -131,7 +131,7 @@ class DDiT(ScoreNet):
         self.time_independent = not time_conditioning
         self.vocab_embed = TokenEmbedding(vocab_size, num_codebooks, hidden_size)
         self.conv = nn.Conv1d(hidden_size, hidden_size, conv, padding=conv // 2) if conv else None
-        self.sigma_map = NoiseEmbedding(cond_dim)
+        self.sigma_map, self.modulation_size = NoiseEmbedding(cond_dim), cond_dim
         self.rotary_emb = Rotary(hidden_size // num_heads)
         self.blocks = nn.ModuleList(
             Block(hidden_size, num_heads, cond_dim, mlp_ratio, dropout, attention)
@@ -140,14 +140,14 @@ class DDiT(ScoreNet):
         self.output_layer = OutputLayer(hidden_size, vocab_size, num_codebooks, cond_dim)
 
     def forward(self, x: Tensor, sigma: Tensor, cond: Cond | None = None) -> Tensor:
-        """Return log scores [B, K, L, V] for x [B, K, L] and sigma [B]; `cond` isn't read."""
-        log_score = self._log_score(self.output_layer(*self._hidden(x, sigma)), sigma)
+        """Return log scores [B, K, L, V] for x [B, K, L] and sigma [B]."""
+        log_score = self._log_score(self.output_layer(*self._hidden(x, sigma, cond)), sigma)
         return log_score.scatter(-1, x[..., None], 0)
 
     def log_score_at(
         self, x: Tensor, sigma: Tensor, where: Tensor, cond: Cond | None = None
     ) -> Tensor:
-        logits = self.output_layer.at(*self._hidden(x, sigma), where, self.vocab_size)
+        logits = self.output_layer.at(*self._hidden(x, sigma, cond), where, self.vocab_size)
         batch, codebook, _ = where.nonzero(as_tuple=True)
         in_order = torch.cat(logits)[codebook.argsort(stable=True).argsort()]  # [P, V]
         return self._log_score(in_order, sigma[batch]).scatter(-1, x[where][:, None], 0)
@@ -155,7 +155,7 @@ class DDiT(ScoreNet):
     def cross_entropy(
         self, x: Tensor, sigma: Tensor, x0: Tensor, where: Tensor, cond: Cond | None = None
     ) -> Tensor:
-        logits = self.output_layer.at(*self._hidden(x, sigma), where, self.vocab_size - 1)
+        logits = self.output_layer.at(*self._hidden(x, sigma, cond), where, self.vocab_size - 1)
         nats = [
             cross_entropy(row, clean[places], reduction="none")
             for row, clean, places in zip(logits, x0.unbind(1), where.unbind(1), strict=True)
@@ -177,12 +177,14 @@ class DDiT(ScoreNet):
         for block in self.blocks:
             block.compile(*args, **kwargs)
 
-    def _hidden(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the last block gives [B, L, D], and the noise level's condition."""
+    def _hidden(self, x: Tensor, sigma: Tensor, cond: Cond | None) -> tuple[Tensor, Tensor]:
+        """Return what the last block gives [B, L, D], and what sets the norms: the noise level."""
         h = self.vocab_embed(x)
         if self.conv is not None:
             h = h + self.conv(h.transpose(1, 2)).transpose(1, 2)
-        c = silu(self.sigma_map(torch.zeros_like(sigma) if self.time_independent else sigma))
+        level = self.sigma_map(torch.zeros_like(sigma) if self.time_independent else sigma)
+        told = self.modulation(cond, len(x))
+        c = silu(level if told is None else level + told)
         angles = self.rotary_emb(h)
         for block in self.blocks:
             if self.checkpoint_activations and self.training:

@@ -12,6 +12,7 @@ from codec.jukebox import JukeboxCodec
 from foundation.audio_module import AudioModel
 from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
+from foundation.control import GUIDANCE, Control
 from foundation.errors import UserError
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -20,6 +21,7 @@ from sedd.ddit import DDiT
 from sedd.draws import Generators
 from sedd.generation import fill, plan, splice
 from sedd.graph import Absorb, Graph, masks_alone
+from sedd.guidance import guided
 from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
 from sedd.objective import Objective, ScoreEntropy
@@ -168,7 +170,7 @@ class SEDD(AudioModel):
         keep: Tensor | None = None,
         init: Tensor | None = None,
         strength: float = 0.5,
-        cond: Cond | None = None,
+        cond: Control | Cond | None = None,
         sampler: Sampler | None = None,
         seed: int = 0,
         on_step: OnStep = ignore_step,
@@ -189,10 +191,9 @@ class SEDD(AudioModel):
         made = plan(self.codec, self.device, seconds, prompt, keep)
         seeds = range(seed, seed + count)
         generators = [torch.Generator(self.device).manual_seed(number) for number in seeds]
-        shape = (count, -1, -1)
-        tokens = self.sample_tokens(
-            made.tokens.expand(*shape), made.keep.expand(*shape), generators, sampler, cond, on_step
-        )
+        given, keep = (part.expand(count, -1, -1) for part in (made.tokens, made.keep))
+        told, guidance = self.told(cond, count)
+        tokens = self.sample_tokens(given, keep, generators, sampler, told, guidance, on_step)
         return splice(self.decode(tokens), made, self.sample_rate)
 
     def sample_tokens(
@@ -202,11 +203,12 @@ class SEDD(AudioModel):
         generators: Generators,
         sampler: TokenSampler | None = None,
         cond: Cond | None = None,
+        guidance: float = 1.0,
         on_step: OnStep = ignore_step,
     ) -> Tensor:
         """Sample what keep [B, K, L] doesn't keep of tokens [B, K, L], of any length."""
         chosen = self.sampler if sampler is None else sampler
-        score_fn = self.objective.log_score(Conditioned(self.net, cond))
+        score_fn = guided(self.net, self.objective, cond, guidance)
 
         def draw(given: Tensor, kept: Tensor, step: OnStep) -> Tensor:
             return chosen.sample(score_fn, self.graph, self.noise, given, kept, generators, step)
@@ -222,7 +224,10 @@ class SEDD(AudioModel):
         longest = self.hparams["demo_windows"] * self.token_window.length
         length = max(1, min(num_samples // self.codec.hop, longest))
         empty = real.new_zeros(num_demos, real.shape[1], length)
-        sampled = self.sample_tokens(empty, torch.zeros_like(empty, dtype=torch.bool), generator)
+        sampled = self.sample_tokens(
+            empty, torch.zeros_like(empty, dtype=torch.bool), generator,
+            cond=self.demo_cond(batch, num_demos), guidance=GUIDANCE,
+        )  # fmt: skip
         return {
             "sample": self.decode(sampled),
             "real": self.decode(real[..., :length]),

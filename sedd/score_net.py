@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from foundation.batch import Cond
+from foundation.conditioner import ConditionalNet
 from foundation.errors import UserError
 
 ScoreFn = Callable[[Tensor, Tensor], Tensor]  # x [B, K, L], sigma [B] to log scores [B, K, L, V]
 
 
-class ScoreNet(nn.Module, ABC):
+class ScoreNet(ConditionalNet, ABC):
     """Predict log p(y) / p(x) for every state y of every token of x.
 
     SEDD builds it as `net(vocab_size, num_codebooks)`: the graph's number of states V, and K tokens
@@ -32,7 +33,8 @@ class ScoreNet(nn.Module, ABC):
     def forward(self, x: Tensor, sigma: Tensor, cond: Cond | None = None) -> Tensor:
         """Return log scores [B, K, L, V] in float32 for tokens x [B, K, L] at total noise [B].
 
-        The entry of the current token is 0. `cond` is the metadata of each example, by name.
+        The entry of the current token is 0. `cond` is the metadata of each example, by name, which
+        `modulation` embeds.
         """
 
     def log_score_at(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from foundation.audio_module import CONDITIONS
 from foundation.errors import UserError
 from foundation.files import output_folder, replacing, write_json
 from foundation.settings import CONFIG
@@ -14,7 +15,7 @@ from music_diffusion.checkpoints.card import CARD, model_card
 from music_diffusion.checkpoints.legacy import upgrade_settings
 from music_diffusion.commands.runs import find_checkpoint
 
-KEPT = ("provenance",)  # of a checkpoint, beside plain values
+KEPT = ("provenance", CONDITIONS)  # of a checkpoint, beside plain values
 
 
 @dataclass(frozen=True)

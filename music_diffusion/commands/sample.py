@@ -1,7 +1,7 @@
 """sample: audio from a model, from nothing, after a prompt or inside one, or like another file."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ import sedd.confidence
 import sedd.remasking  # noqa: F401 (imported so that every sampler's short name is known)
 from audio import files as audio
 from foundation.audio_module import AudioModel
+from foundation.batch import Cond
+from foundation.control import GUIDANCE, Control
 from foundation.errors import UserError
 from foundation.files import user_path
 from foundation.sampler import Sampler
@@ -27,6 +29,7 @@ from music_diffusion.commands.runs import find_checkpoint
 from music_diffusion.commands.sample_files import SampleFolder
 
 log = logging.getLogger(__name__)
+Asked = Control | Mapping[str, str] | None
 MORE = 60  # seconds of initial audio after the last that a window of the result may reach
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
 
@@ -56,6 +59,11 @@ def sample(
     init_audio: str | None = None,
     init_strength: float = 0.5,
     cond: dict[str, str] | None = None,
+    label: str | None = None,
+    tags: str | None = None,
+    tempo: float | None = None,
+    key: str | None = None,
+    guidance: float = GUIDANCE,
     sample_rate: int | None = None,
     accelerator: str = "auto",
     too_loud: Literal["skip", "clip", "scale"] = "skip",
@@ -83,7 +91,14 @@ def sample(
         regenerate: start and end in seconds of the part of the prompt to regenerate, '[4.0, 6.5]'
         init_audio: a music file that the result is to resemble
         init_strength: how much of it to keep: 0 nothing, 1 all of it
-        cond: metadata by name for a model that reads it: --cond.folder NAME
+        cond: metadata by name for a network of your own that reads it: --cond.folder NAME
+        label: a label that the model was trained with, such as a folder's name; of several fields
+            'genre=jazz, mood=calm'
+        tags: how much of each tag, 0 (none) to 1 (most), such as 'piano=1, drums=0'
+        tempo: in beats a minute
+        key: such as 'A minor'
+        guidance: how much to rely on label, tags, tempo and key: 1 is what training saw, more
+            exaggerates, 0 leaves them out
         sample_rate: of a published file, which doesn't hold it, in Hz
         accelerator: auto, cpu, gpu, …
         too_loud: what to do with a prompt or initial audio of floats beyond 8, where full scale is
@@ -98,6 +113,7 @@ def sample(
     folder = SampleFolder(out)
     settings["checkpoint"] = find_checkpoint(checkpoint)
     model = load_model(settings["checkpoint"], accelerator, sample_rate)
+    asked = asked_for(model, cond, Control(label, tags, tempo, key, guidance))
     model.check_sampler(sampler)
     sampler = sampler or getattr(model, "sampler", None)
     if steps is not None:
@@ -118,12 +134,27 @@ def sample(
                 model, bar, seconds=seconds, count=number, prompt=given and given.audio,
                 keep=given and given.keep, init=init,
                 strength=init_strength, sampler=sampler, seed=seed + first,
-                cond={name: [value] * number for name, value in (cond or {}).items()} or None,
+                cond=asked if isinstance(asked, Control) else repeated(asked, number),
             )  # fmt: skip
         one = {"seed": seed + first, "count": number, "batch_size": number, "steps": None}
         around = given.around if given else None
         files += folder.write(clips, model, sampler, settings | one, around)
     return files
+
+
+def asked_for(model: AudioModel, cond: dict[str, str] | None, control: Control) -> Asked:
+    """Return what the model is told: a Control where it knows conditions or any are asked for."""
+    if cond and model.conditions:
+        control = replace(control, label={**cond, **control.labels})
+    elif not control.asks:
+        return cond
+    model.told(control, 1)  # to refuse what it doesn't know before any sampling
+    return control if control.asks else None
+
+
+def repeated(cond: Mapping[str, str] | None, count: int) -> Cond | None:
+    """Return metadata as that of each of `count` clips."""
+    return {name: [value] * count for name, value in (cond or {}).items()} or None
 
 
 @torch.inference_mode()

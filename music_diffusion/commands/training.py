@@ -17,6 +17,7 @@ from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
+from foundation.audio_module import AudioModel
 from foundation.errors import MissingFileError, UserError
 from foundation.files import printable
 from foundation.weights import read_content
@@ -87,6 +88,8 @@ class CommandLine(LightningCLI):
     def instantiate_classes(self) -> None:
         with errors_of_constructors():
             super().instantiate_classes()
+        if self.content and isinstance(self.model, AudioModel):
+            self.model.settle(self.content, str(self.resumed))
 
     def before_fit(self) -> None:
         run = RunFolder(self.resumed)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from metrics.key import KEYS, key, key_strengths
+from foundation.musical_key import KEYS
+from metrics.key import key, key_strengths
 from metrics.musicality import RATE
 from metrics.tempo import octaves_apart, tempo
 
