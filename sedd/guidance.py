@@ -26,6 +26,14 @@ class Guided(PartScoreFn):
     score_fn: ScoreFn
     scale: float
 
+    @property
+    def normalised(self) -> bool:
+        return isinstance(self.score_fn, PartScoreFn) and self.score_fn.normalised
+
+    @property
+    def time_independent(self) -> bool:
+        return isinstance(self.score_fn, PartScoreFn) and self.score_fn.time_independent
+
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         told, untold = self.score_fn(torch.cat([x, x]), torch.cat([sigma, sigma])).chunk(2)
         return self._moved(told, untold, x)
