@@ -7,6 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 
+from callbacks.resumed_states import check_kind
+
 log = logging.getLogger(__name__)
 PROGRESS = ("last_epoch", "_step_count", "_last_lr")
 RATES = ("lr", "initial_lr")
@@ -44,6 +46,7 @@ class OptimizerSettings(Callback):
             return
         before = self.before or settings(trainer, guessed=True)
         for holder, now, then in zip(holders(trainer), self.configured, before, strict=False):
+            check_kind("OptimizerSettings.configured", now, then)
             changed = {key: now[key] for key in now if key in then and now[key] != then[key]}
             state = holder.state_dict()
             for key, value in changed.items():

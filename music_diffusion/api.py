@@ -15,8 +15,8 @@ from callbacks.ema import EMA
 from callbacks.listening_page import ListeningPage
 from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
+from callbacks.resumed_states import ResumedStates
 from callbacks.run_folder import RunFolder, local_folder
-from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from codec.jukebox import JukeboxCodec
 from datamodules.header import Header
@@ -145,7 +145,7 @@ def _fit_objects(
             model.settle(content, resumed)
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
-    always = [run, BatchSeed(), Termination(), Provenance(), StoredPaths(), ListeningPage()]
+    always = [run, ResumedStates(), BatchSeed(), Termination(), Provenance(), ListeningPage()]
     if not any(isinstance(callback, NonFinite) for callback in callbacks):
         always.append(NonFinite())
     options |= {

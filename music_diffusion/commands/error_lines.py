@@ -7,9 +7,11 @@ from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 from foundation.errors import DivergedError, UserError
 from music_diffusion.checkpoints.legacy import HINTS
+from music_diffusion.commands.logging import PACKAGES
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
 SHARED_MEMORY = "/dev/shm"
@@ -17,6 +19,8 @@ LEAST_SHARED = 2**20  # bytes; a semaphore takes a page
 NO_SHARED_MEMORY = r"\(shm\)|out of shared memory|killed by signal: Bus error"  # torch's words
 TEARDOWN = "call `iter(combined_loader)` first"  # Lightning's, where no data worker could start
 FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"
+LIBRARIES = ("torch", "lightning", *PACKAGES)
 INSTALLED = (
     *("torch", "torchaudio", "lightning", "jsonargparse", "einops", "soundfile", "wandb"),
     *("safetensors", "matplotlib", "tqdm", "filelock", "numpy", "yaml"),
@@ -70,6 +74,9 @@ def explain(error: Exception) -> tuple[str, int] | None:
         return str(mistake), 2
     if isinstance(error, DivergedError):
         return str(error), 1
+    if raised_in_restoring(error):
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"the checkpoint is damaged, resume an earlier one: {reason}", 2
     if shared_memory_is_full(error):
         return (
             f"{SHARED_MEMORY}, through which data workers pass batches, is too small: enlarge it "
@@ -97,6 +104,18 @@ def explain(error: Exception) -> tuple[str, int] | None:
             1,
         )
     return None
+
+
+def raised_in_restoring(error: Exception) -> bool:
+    """Say whether a library, or this project, couldn't use what Lightning found in a checkpoint."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    modules = [str(frame.f_globals.get("__name__")) for frame in frames]
+    names = [frame.f_code.co_name for frame in frames]
+    restoring = any(
+        module == RESTORING and "restore" in name
+        for module, name in zip(modules, names, strict=True)
+    )
+    return restoring and modules[-1].split(".")[0] in LIBRARIES
 
 
 def shared_memory_is_full(error: Exception) -> bool:

@@ -14,8 +14,8 @@ from callbacks.batch_seed import BatchSeed
 from callbacks.listening_page import ListeningPage
 from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
+from callbacks.resumed_states import ResumedStates
 from callbacks.run_folder import RunFolder, local_folder
-from callbacks.stored_paths import StoredPaths
 from callbacks.termination import Termination
 from foundation.audio_module import AudioModel
 from foundation.errors import MissingFileError, UserError
@@ -37,7 +37,7 @@ of the newest run. The options of the model and the data:
 codec.vqvae_module.VQVAEModule; --data.help datamodules.token_data.TokenDataModule or
 datamodules.wav.WavDataModule."""
 
-ALWAYS = (BatchSeed, Termination, Provenance, StoredPaths, ListeningPage, OptimizerSettings)
+ALWAYS = (ResumedStates, BatchSeed, Termination, Provenance, ListeningPage, OptimizerSettings)
 CHECKPOINT_PARTS = {  # of Lightning's
     "state_dict": dict,
     "loops": dict,

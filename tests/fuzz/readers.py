@@ -31,6 +31,7 @@ from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.options import call
 from music_diffusion.commands.training import LOOPS, check_resumable
 from music_diffusion.downloads.record import read_record
+from tests.fuzz.run_states import make_states, resume_states
 from tests.metrics.tensorflow_table import tensorflow_index
 from tests.music_diffusion.toy import Scaled, Tone
 
@@ -272,6 +273,7 @@ READERS = {
     "checkpoint": Reader(make_checkpoint, lambda path: load_model(path, "cpu")),
     "checkpoint_resumed": Reader(make_checkpoint, resume),
     "checkpoint_unzipped": Reader(lambda f: make_checkpoint(f, False), read_state),
+    "checkpoint_states": Reader(make_states, resume_states),
     "export_settings": Reader(make_export, lambda path: load_model(path.parent, "cpu")),
     "export_weights": Reader(
         lambda f: make_export(f).with_name("model.safetensors"),
