@@ -26,8 +26,10 @@ from audio import files as audio
 from audio.resample import resample_sinc
 from codec.spectral import SpectralCodec
 from foundation.audio_module import AudioModel
+from jbdiff.module import JBDiff
 from metrics.embedding import Embedding, MissingWeights
 from metrics.logmel import LogMel
+from metrics.memorisation import TrainingMusic
 from metrics.musicality import RATE, noise_in_colour
 from metrics.musicnn import Musicnn
 from music_diffusion.checkpoints.legacy import upgrade_settings
@@ -36,9 +38,9 @@ from music_diffusion.checkpoints.named_classes import import_named
 from music_diffusion.commands.runs import base_folder
 from music_diffusion.report.clips import Clips, cut
 from music_diffusion.report.judge import judge_distances, judge_pitch_classes, judge_traits
-from music_diffusion.report.memorisation import find_copies
 
 CPU = torch.device("cpu")
+STEPS = 6  # of an untrained model
 GRAIN = 0.25  # seconds of a note that is moved or transposed
 GREATER = ("precision", "recall", "density", "coverage", "mauve_type")  # is better
 Table = dict[str, dict[str, float]]  # values by measure, by set
@@ -112,6 +114,8 @@ def untrained(name: str, count: int, seconds: float) -> Tensor:
     torch.manual_seed(0)
     model = build(settings).eval()
     assert isinstance(model, AudioModel)
+    if isinstance(model, JBDiff):  # more steps make nothing better
+        model.sampler = replace(model.sampler, steps=STEPS)
     made = model.generate(seconds, count=count, seed=0)
     return resample_sinc(made.mean(1), model.sample_rate, RATE)
 
@@ -162,10 +166,11 @@ def trait_table(sets: dict[str, Clips], reference: Clips) -> tuple[Table, Table]
 
 def copying_table(sets: dict[str, Clips], folder: str) -> Table:
     """Measure how near each set lies to the training music, with the held-out clips as control."""
-    control, training = sets["held out"], audio.find(folder)
+    training = TrainingMusic.of(audio.find(folder), CPU)
+    near = {name: training.near(clips.audio, CPU) for name, clips in sets.items()}
     table = {}
-    for name, clips in sets.items():
-        found = find_copies(clips, control, training, CPU)
+    for name, one in near.items():
+        found = training.compare(one, near["held out"])
         table[name] = {
             f"{kind} {key}": getattr(getattr(found, kind), key)
             for kind in ("notes", "sound")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 Points = dict[float, float]  # value by step
 Curves = dict[str, Points]
-TABLES = ("curves.csv", "fad.csv")  # of the callbacks
+TABLES = ("curves.csv", "fad.csv", "copies.csv")  # of the callbacks
 LOGGED = "**/metrics.csv"  # of Lightning's CSVLogger
 MOST = 300  # points that are drawn of a curve
 WIDTH, HEIGHT, MARGIN = 360, 150, 6
-IMPORTANT = ("loss", "bits", "fad", "kad")
+IMPORTANT = ("loss", "bits", "fad", "kad", "copies")
 NOT_CURVES = ("step", "epoch")
 
 
@@ -64,7 +64,7 @@ def panel_of(name: str) -> str:
         return "loss"
     if "bits" in last:
         return "bits"
-    return first if first in ("fad", "kad") else last
+    return first if first in ("fad", "kad", "copies") else last
 
 
 def draw(title: str, curves: Curves) -> str:

@@ -15,11 +15,11 @@ from foundation.files import output_folder, printable, user_path, write_json
 from metrics.embedding import Embedding, MissingWeights
 from metrics.embedding_names import DEFAULT, EmbeddingChoice, make_embedding
 from metrics.logmel import LogMel
+from metrics.memorisation import TrainingMusic
 from music_diffusion.commands.fad import find_device
 from music_diffusion.commands.options import call
-from music_diffusion.report.clips import Clips, cut, generated_files, length_of
+from music_diffusion.report.clips import Clips, cut, generated_files, length_of, unseen
 from music_diffusion.report.judge import judge_distances, judge_pitch_classes, judge_traits
-from music_diffusion.report.memorisation import find_copies, unseen
 from music_diffusion.report.page import write_report_page
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,9 @@ def report(
     content = judge(clips, all_real, embeddings(embedding), where)
     copies = None
     if trained and control:
-        copies = find_copies(clips, control, trained, where)
-        content["memorisation"] = asdict(copies)
+        music = TrainingMusic.of(trained, where)
+        copies = music.compare(music.near(clips.audio, where), music.near(control.audio, where))
+        content["memorisation"] = asdict(copies) | {"clips": [printable(p) for p in clips.paths]}
     title = printable(source.absolute().name)
     page = write_report_page(folder, f"Report on {title}", content, clips, copies)
     write_json(folder / FILE, content)

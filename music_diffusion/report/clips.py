@@ -12,6 +12,7 @@ from audio import files as audio
 from audio.page.sections import LEFT_OUT
 from audio.segments import spread_segments
 from foundation.errors import UserError
+from metrics.digest import digest_of
 from metrics.musicality import RATE
 
 LONGEST = 10.0  # seconds of a clip, where none are asked for
@@ -97,3 +98,19 @@ def cut(files: list[Path], seconds: float, most: int) -> Clips:
     length = min(one.samples.shape[-1] for one in whole)
     samples = torch.cat([one.samples[:, :length] for one in whole])
     return Clips(samples, [one.path for one in whole], [one.start / RATE for one in whole], notes)
+
+
+def unseen(clips: Clips, training: list[Path]) -> Clips:
+    """Return the clips of files that aren't among the training music: a control.
+
+    Raises:
+        UserError: where there are fewer than two
+    """
+    known = {digest_of(path) for path in training}
+    kept = [i for i, path in enumerate(clips.paths) if digest_of(path) not in known]
+    if len(kept) < 2:
+        raise UserError(
+            "all of the reference is among the training music: give --reference other music, "
+            "which shows how near real music comes"
+        )
+    return clips.some(kept)

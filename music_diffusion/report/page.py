@@ -9,8 +9,8 @@ from audio.page.sections import Row, Section, cell_of
 from audio.page.tables import Table
 from audio.page.write import PAGE, check_ours, save
 from foundation.files import printable, replacing
+from metrics.memorisation import Memorisation
 from music_diffusion.report.clips import Clips
-from music_diffusion.report.memorisation import Memorisation
 
 PASSAGES = "passages"  # the folder beside the page
 SHOWN = 12  # passages, the nearest first
