@@ -27,6 +27,7 @@ from sedd.noise import LogLinear, Noise
 from sedd.objective import Objective, ScoreEntropy
 from sedd.samplers import Analytic, FirstHitting, TokenSampler
 from sedd.score_net import Conditioned, ScoreNet
+from sedd.spans import with_spans
 from sedd.weights import load_weights
 
 DEFAULT_SECONDS = 10.0  # of new audio, where `generate` isn't told
@@ -55,6 +56,8 @@ class SEDD(AudioModel):
         init_from: weights to start from: `base`, a checkpoint or export of SEDD, or a published
             file
         start_from_codebooks: start the network's embeddings and output layer from the codec's codes
+        spans: share of the training examples whose masks lie in one span, as in repairs; for the
+            absorbing graph
         group: consecutive codes in one position, for codecs of one codebook and high rate; `length`
             and the network's number of codebooks are those of the groups
     """
@@ -81,6 +84,7 @@ class SEDD(AudioModel):
         init_from: str | None = None,
         start_from_codebooks: bool = False,
         group: int = 1,
+        spans: float = 0.0,
     ):
         codec = codec or JukeboxCodec()
         codec.check_streams(("tokens",))
@@ -89,6 +93,7 @@ class SEDD(AudioModel):
         codec = self.codec
         self.graph, self.noise = graph(codec.codebook_size), noise
         self.objective = objective(self.graph, noise)
+        self.trained = objective(with_spans(self.graph, spans), noise) if spans else self.objective
         self.sampler = usual_sampler(self.graph) if sampler is None else sampler
         self.net = net(self.graph.dim, codec.num_codebooks)
         if self.net.absorbing_only and not masks_alone(self.graph):
@@ -137,10 +142,14 @@ class SEDD(AudioModel):
     def losses(
         self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Bound the negative log-likelihood of each example [B], in nats per token."""
+        """Bound the negative log-likelihood of each example [B], in nats per token.
+
+        With `spans` the loss of training is no bound, as spans are harder; validation's is.
+        """
         eps = self.hparams["sampling_eps"]
         net = Conditioned(self.net, cond_of(batch))
-        return self.objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
+        objective = self.trained if self.training else self.objective
+        return objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Bound the likelihood: `val/bits_per_token`, beside what n-grams of the tokens reach."""
