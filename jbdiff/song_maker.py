@@ -13,6 +13,7 @@ from tqdm import tqdm
 from audio import files as audio
 from foundation.audio_module import AudioModel
 from foundation.errors import UserError
+from foundation.sampler import OnStep, ignore_step
 from jbdiff.audio_buffer import Buffer
 from jbdiff.dance_pass import DancePass, StereoModel
 from jbdiff.generation import EDGE
@@ -28,7 +29,10 @@ Pass = LevelPass | DancePass
 
 @torch.no_grad()
 def make_song(
-    song: Song, models: Mapping[str, AudioModel], device: torch.device | None = None
+    song: Song,
+    models: Mapping[str, AudioModel],
+    device: torch.device | None = None,
+    on_step: OnStep = ignore_step,
 ) -> Path:
     """Make a song, or resume it, and return its folder: out/song.wav and what else it writes.
 
@@ -37,6 +41,8 @@ def make_song(
         models: those of `song.checkpoints`, loaded: "level_2", "level_1", "level_0", "dance"
         device: where they run, one at a time while the others wait on the CPU, and stay
             afterwards; None is the first one's that isn't on the CPU
+        on_step: called with the work done and its total, in a unit of its own; what it raises
+            stops the song, and the same settings resume it
 
     Raises:
         UserError: for settings that don't fit each other, the models or the files
@@ -52,7 +58,7 @@ def make_song(
         return folder.folder
     folder.create()
     try:
-        maker.run(device)
+        maker.run(device, on_step)
     except KeyboardInterrupt:
         folder.write(maker.buffers, maker.sample_rate, maker.num_samples)
         log.info("stopped: the audio so far is in %s; the same command resumes it", song.out)
@@ -189,7 +195,7 @@ class SongMaker:
             )
         return lines
 
-    def run(self, device: torch.device | None = None) -> None:
+    def run(self, device: torch.device | None = None, on_step: OnStep = ignore_step) -> None:
         """Run every pass on a device, from where its buffer ends."""
         devices = [model.device for model in self.models.values()]
         device = device or next((d for d in devices if d.type != "cpu"), devices[0])
@@ -201,13 +207,19 @@ class SongMaker:
                 model.cpu()  # one at a time is on the device
             with tqdm(total=total, bar_format=form) as bar:
                 for name, step in self.passes.items():
-                    self._run_pass(name, step, bar, work[name], device)
+                    self._run_pass(name, step, bar, work[name], device, on_step)
         finally:
             for model in self.models.values():
                 model.to(device)
 
     def _run_pass(
-        self, name: str, step: Pass, bar: tqdm, work: float, device: torch.device
+        self,
+        name: str,
+        step: Pass,
+        bar: tqdm,
+        work: float,
+        device: torch.device,
+        on_step: OnStep,
     ) -> None:
         self.buffers[name] = buffer = step.open(self.folder.part(name))
         done = buffer.windows * step.calls * work  # by an earlier run
@@ -220,6 +232,7 @@ class SongMaker:
 
         def advance(done: int, total: int) -> None:
             bar.update(work)
+            on_step(round(bar.n), round(bar.total))
 
         model = self.models[name].to(device)
         describe()

@@ -95,9 +95,11 @@ def lost(jobs: Jobs, job: Job, name: str) -> bool:
 
 def summary(settings: Mapping) -> str:
     """Say in a line what was asked for."""
-    names = {"seconds": "{} s", "count": "{} clips", "seed": "seed {}", "sampler": "{}"}
-    said = [form.format(settings[n]) for n, form in names.items() if settings.get(n) is not None]
-    return ", ".join([str(settings.get("model", "")), *said])
+    forms = {"seconds": "{:g} s", "count": "{} at once", "seed": "seed {}", "sampler": "{}"}
+    used = {name: settings[name] for name in forms if settings.get(name) not in (None, "", 1)}
+    models = settings.get("models") or {"": settings.get("model", "")}
+    names = [f"{part.replace('_', ' ')} {model}".strip() for part, model in models.items()]
+    return ", ".join([*names, *(forms[name].format(value) for name, value in used.items())])
 
 
 def without_paths(text: str, library: Library) -> str:

@@ -19,7 +19,9 @@ POLICY = (  # gradio's page has scripts and styles inline; nothing comes from an
     "blob:; font-src 'self' data:; connect-src 'self' data: blob:; frame-ancestors 'self'; "
     "object-src 'none'; base-uri 'self'; form-action 'self'"
 )
-CLOSED = re.compile(r"(/gradio_api)?/(upload|file|proxy|stream|custom_component|monitoring|vibe)")
+CLOSED = re.compile(  # gradio's own ways to files, other servers and its description
+    "(/gradio_api)?/(upload|file|proxy|stream|custom_component|monitoring|vibe|docs|redoc|openapi)"
+)
 PLAIN = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
 
 Scope = MutableMapping[str, Any]

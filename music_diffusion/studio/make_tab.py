@@ -14,6 +14,7 @@ from music_diffusion.studio.studio import Studio
 class MakeTab:
     """What the page connects with other tabs."""
 
+    model: gr.Dropdown
     jobs: gr.HTML
     init: gr.HTML
     inits: gr.Accordion
@@ -38,4 +39,4 @@ def build(studio: Studio) -> MakeTab:
         studio.make(ModelForm.settings(*values) | settings, user(request))
 
     start.click(submit, [seconds, init, strength, *form.inputs], api_visibility="private")
-    return MakeTab(jobs, init, inits)
+    return MakeTab(form.model, jobs, init, inits)

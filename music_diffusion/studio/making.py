@@ -123,7 +123,8 @@ def make(
     on_step: OnStep,
 ) -> list[Path]:
     """Generate what a request asks for and write it to a folder, as `sample` would; its files."""
-    sampler = sampler_of(model, request.sampler, request.options)
+    own = getattr(model, "sampler", None)
+    sampler = sampler_of(own, model.sampler_type, request.sampler, request.options)
     part = None if request.start is None or request.stop is None else (request.start, request.stop)
     prompt = Prompt(paths["prompt"], model, part) if "prompt" in paths else None
     init = None
@@ -164,14 +165,15 @@ def as_sample_settings(request: ClipRequest, source: str, paths: Mapping[str, Pa
     }
 
 
-def sampler_of(model: AudioModel, name: str, options: Mapping[str, float]) -> Sampler | None:
-    """Return a sampler by its class's name, or the model's own, with these options.
+def sampler_of(
+    own: Sampler | None, kind: type[Sampler], name: str, options: Mapping[str, float]
+) -> Sampler | None:
+    """Return a sampler of a kind by its class's name, or one's own for "", with these options.
 
     Raises:
-        UserError: for a sampler that the model doesn't take, and options that it hasn't
+        UserError: for a sampler of another kind, and options that it hasn't
     """
-    own = getattr(model, "sampler", None)
-    kinds = {kind.__name__: kind for kind in samplers(model.sampler_type)}
+    kinds = {one.__name__: one for one in samplers(kind)}
     if name and name not in kinds:
         raise UserError(f"{name} can't sample this model: choose one of {', '.join(kinds)}")
     chosen = kinds[name]() if name and name != type(own).__name__ else own

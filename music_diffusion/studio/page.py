@@ -9,7 +9,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import gradio as gr  # noqa: E402
 from fastapi import FastAPI  # noqa: E402
 
-from music_diffusion.studio import make_tab, repair_tab  # noqa: E402
+from music_diffusion.studio import (  # noqa: E402
+    compare_tab,
+    data_tab,
+    http_api,
+    make_tab,
+    repair_tab,
+    runs_tab,
+    song_tab,
+)
 from music_diffusion.studio.forms import chosen, errors_shown, user  # noqa: E402
 from music_diffusion.studio.studio import Studio  # noqa: E402
 
@@ -20,7 +28,7 @@ THEME = gr.themes.Default(
     primary_hue="indigo",
     font=FONTS,
     font_mono=("ui-monospace", "DejaVu Sans Mono", "monospace"),
-)
+).set(button_primary_background_fill="*primary_600")
 
 
 def page(studio: Studio) -> gr.Blocks:
@@ -30,11 +38,43 @@ def page(studio: Studio) -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab("Make", id="make"):
                 make = make_tab.build(studio)
-            with gr.Tab("Repair and continue", id="repair"):
+            with gr.Tab("Repair", id="repair"):
                 repair = repair_tab.build(studio)
-        for jobs in (make.jobs, repair.jobs):
+            with gr.Tab("Song", id="song"):
+                songs = song_tab.build(studio)
+            with gr.Tab("Compare", id="compare"):
+                sides = compare_tab.build(studio)
+            with gr.Tab("Runs", id="runs"):
+                run = runs_tab.build(studio)
+            with gr.Tab("Data", id="data"):
+                data_tab.build(studio)
+        for jobs in (make.jobs, repair.jobs, songs):
             connect(studio, jobs, make, repair, tabs)
+        http_api.add(studio)
+        keep_choices(studio, blocks, [make.model, repair.model], sides, run)
     return blocks.queue(default_concurrency_limit=CALLS)
+
+
+def keep_choices(
+    studio: Studio,
+    blocks: gr.Blocks,
+    models: list[gr.Dropdown],
+    sides: list[gr.Dropdown],
+    run: gr.Dropdown,
+) -> None:
+    """Look for new models, folders and runs each time that the page is opened."""
+
+    def look() -> list:
+        known, folders = studio.library.models(), compare_tab.choices(studio)
+        runs = studio.library.runs()
+        return [
+            *(gr.update(choices=known) for _ in models),
+            *(gr.update(choices=folders) for _ in sides),
+            gr.update(choices=runs),
+        ]
+
+    outputs = [*models, *sides, run]
+    blocks.load(look, None, outputs, show_progress="hidden", api_visibility="private")
 
 
 def connect(

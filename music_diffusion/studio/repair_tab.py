@@ -17,6 +17,7 @@ REPAIR, CONTINUE = "Repair the chosen part", "Continue after its end"
 class RepairTab:
     """What the page connects with other tabs."""
 
+    model: gr.Dropdown
     jobs: gr.HTML
     source: gr.HTML
 
@@ -49,4 +50,4 @@ def build(studio: Studio) -> RepairTab:
         studio.make(settings, user(request))
 
     start.click(submit, [what, seconds, source, *form.inputs], api_visibility="private")
-    return RepairTab(jobs, source)
+    return RepairTab(form.model, jobs, source)

@@ -40,11 +40,31 @@ def server(studio: Studio) -> FastAPI:
             reference = await run_in_threadpool(studio.uploads.take, received, name)
         return JSONResponse(await run_in_threadpool(studio.clips.describe, reference))
 
-    @app.get("/studio/files/{reference:path}")
+    @app.api_route("/studio/files/{reference:path}", methods=["GET", "HEAD"])
     def file(reference: str) -> Response:
         path = studio.library.file(reference)
         headers = {"content-security-policy": ALONE} if path.suffix == ".html" else {}
         return FileResponse(path, headers=headers)
+
+    @app.get("/studio/tests/{name}")
+    def test(name: str) -> Response:
+        return JSONResponse(studio.listening.state(name))
+
+    @app.post("/studio/tests/{name}/{trial}/{choice}")
+    def vote(name: str, trial: int, choice: str) -> Response:
+        studio.listening.tests.vote(name, trial, choice)
+        return JSONResponse(studio.listening.state(name))
+
+    @app.get("/studio/tests/{name}/votes.csv")
+    def votes(name: str) -> Response:
+        found = studio.listening.tests.find(name)
+        path = studio.listening.tests.folder / f"{found.name}.csv"
+        return FileResponse(path, filename="votes.csv")
+
+    @app.get("/studio/tests/{name}/{trial}/{side}")
+    def heard(name: str, trial: int, side: int) -> Response:
+        path = studio.listening.clip(name, trial, side)
+        return FileResponse(path, headers={"cache-control": "no-store"})
 
     @app.get("/studio/{name}")
     def static(name: str) -> Response:

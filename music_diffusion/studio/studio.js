@@ -73,18 +73,18 @@ window.studio = (() => {
       type: "button", title, onclick: () => act({ action, job: job.name, clip: clip.reference }),
     }, text);
     return make("article", { class: "cell" },
-      make("header", {}, make("h4", {}, label), make("span", {}, length(clip.seconds))),
+      make("header", {}, make("h3", {}, label), make("span", {}, length(clip.seconds))),
       ...player(clip, KINDS[job.kind] + ", " + job.summary + ", " + label),
       make("div", { class: "actions" },
-        button("Vary", "vary", "More clips that resemble this one"),
-        button("Continue", "continue", "Open it in Repair and continue"),
+        job.kind === "song" ? null : button("Vary", "vary", "More clips that resemble this one"),
+        button("Continue", "continue", "Open it in Repair, to continue or to repair it"),
         button("Use as init", "init", "New clips start from this one"),
         make("a", { href: clip.url, download: job.name + "_" + clip.name }, "Download")));
   }
 
   function originalCell(clip) {
     return make("article", { class: "cell" },
-      make("header", {}, make("h4", {}, "original"), make("span", {}, length(clip.seconds))),
+      make("header", {}, make("h3", {}, "original"), make("span", {}, length(clip.seconds))),
       ...player(clip, "original of " + clip.name));
   }
 
@@ -92,7 +92,7 @@ window.studio = (() => {
     if (job.state === "waiting") return job.ahead ? "waiting, " + job.ahead + " before it" : "waiting";
     if (job.state === "running") {
       if (!job.total || !job.done) return "starting: the model is loaded";
-      return "step " + job.done + " of " + job.total + (job.left === null ? "" : ", about " + job.left + " s left");
+      return Math.floor(100 * job.done / job.total) + " %" + (job.left === null ? "" : ", about " + job.left + " s left");
     }
     if (job.state === "failed") return "failed: " + job.error;
     return STATES[job.state] + (job.took ? " in " + job.took + " s" : "");
@@ -100,7 +100,7 @@ window.studio = (() => {
 
   function card(job, act) {
     const made = make("section", { class: "job", "data-job": job.name, "aria-label": KINDS[job.kind] + " " + job.name });
-    const title = make("h3", {}, KINDS[job.kind], " ", make("span", {}, job.summary));
+    const title = make("h2", {}, KINDS[job.kind], " ", make("span", {}, job.summary));
     const state = make("p", { class: "state", role: "status" });
     const bar = make("progress", { max: 1, "aria-label": "progress" });
     const buttons = make("div", { class: "actions" });
@@ -201,7 +201,7 @@ window.studio = (() => {
     const clear = make("button", { type: "button", onclick: () => set(null) }, "Remove");
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", title);
-    root.append(make("h3", {}, title), make("div", { class: "actions" }, file, record, clear), note, shown);
+    root.append(make("h2", {}, title), make("div", { class: "actions" }, file, record, clear), note, shown);
     root.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("over"); });
     root.addEventListener("dragleave", () => root.classList.remove("over"));
     root.addEventListener("drop", (event) => {
@@ -349,5 +349,116 @@ window.studio = (() => {
     return make("div", { class: "times" }, make("label", {}, make("span", {}, "From"), inputs[0], "s"), make("label", {}, make("span", {}, "To"), inputs[1], "s"), hear);
   }
 
-  return { jobs, options, source };
+  // ---- blind listening tests ----
+
+  async function answer(path, options) {
+    const got = await fetch("studio/tests/" + path, options).catch(() => null);
+    if (!got) return { state: "error", text: "the studio doesn't answer" };
+    const text = await got.text();
+    return got.ok ? JSON.parse(text) : { state: "error", text };
+  }
+
+  function trial(element, props, watch) {
+    const root = element.querySelector(".trial");
+    let current = null;
+
+    async function start() {
+      if (!props.value || props.value === current) return;
+      current = props.value;
+      show(await answer(current));
+    }
+
+    async function show(state) {
+      if (state.state === "waiting") {
+        root.replaceChildren(make("p", { role: "status" }, "the models make their clips: " + Math.floor(100 * state.part) + " %"));
+        const name = current;
+        setTimeout(async () => { if (name === current && element.isConnected) show(await answer(name)); }, 1500);
+      } else if (state.state === "trial") ask(state);
+      else if (state.state === "over") root.replaceChildren(...outcome(state), make("p", {}, make("a", { href: "studio/tests/" + current + "/votes.csv" }, "The votes as CSV")));
+      else root.replaceChildren(make("p", { role: "alert" }, state.text));
+    }
+
+    function ask(state) {
+      const names = state.kind === "pairs" ? ["Left", "Right"] : ["Clip"];
+      const players = state.clips.map((clip, i) => {
+        const audio = make("audio", { controls: true, preload: "auto", src: clip.url, "aria-label": names[i] });
+        audio.volume = clip.volume;
+        audio.addEventListener("play", () => pauseOthers(audio));
+        return make("div", { class: "cell" }, make("h3", {}, names[i]), audio);
+      });
+      const choices = state.kind === "pairs"
+        ? [["left", "Left is better"], ["none", "No difference"], ["right", "Right is better"]]
+        : [["1", "1 bad"], ["2", "2 poor"], ["3", "3 fair"], ["4", "4 good"], ["5", "5 excellent"]];
+      const buttons = choices.map(([value, text]) => make("button", { type: "button", onclick: async () => {
+        buttons.forEach((button) => { button.disabled = true; });
+        show(await answer(current + "/" + state.number + "/" + value, { method: "POST" }));
+      } }, text));
+      root.replaceChildren(
+        make("h2", { tabindex: -1 }, "Trial " + (state.number + 1) + " of " + state.of),
+        make("div", { class: "clips" }, ...players),
+        make("div", { class: "actions" }, ...buttons));
+      if (state.number) root.querySelector("h2").focus();
+    }
+
+    watch("value", start);
+    start();
+  }
+
+  const percent = (share) => Math.round(100 * share) + " %";
+
+  function outcome(state) {
+    const [a, b] = state.result.sources;
+    if (state.kind === "ratings") return [make("h2", {}, "Mean ratings, with intervals of 95 %"), ...[a, b].map((one) => make("p", {},
+      one.name + ": " + (one.mean === null ? "none" : one.mean.toFixed(2)) + (one.low === null ? "" : " (" + one.low.toFixed(2) + " to " + one.high.toFixed(2) + ")") + ", of " + one.ratings))];
+    const { ties, low, high, differs } = state.result;
+    return [make("h2", {}, "The votes"),
+      make("p", {}, a.name + ": " + a.wins + ", " + b.name + ": " + b.wins + ", no difference: " + ties),
+      make("p", {}, "Of those who heard a difference, " + (a.wins + b.wins ? percent(a.wins / (a.wins + b.wins)) : "nobody") + " preferred " + a.name + "; the interval of 95 % is " + percent(low) + " to " + percent(high) + "."),
+      make("p", {}, differs ? "So one of them is preferred." : "It contains 50 %: these votes show no preference.")];
+  }
+
+  // ---- the page of a run, and whether it has changed since ----
+
+  function run(element, props, watch) {
+    const root = element.querySelector(".run"), note = make("p", { class: "state", role: "status" });
+    const follow = make("input", { type: "checkbox" });
+    const reload = make("button", { type: "button", onclick: () => open() }, "Reload");
+    const place = make("div", {});
+    let reference = null, seen = null;
+    root.append(make("div", { class: "actions" }, reload, make("label", {}, follow, " reload when it changes (stops what plays)")), note, place);
+    const address = () => "studio/files/" + reference.split("/").map(encodeURIComponent).join("/") + "/index.html";
+
+    async function open() {
+      if (!reference) return;
+      const found = await fetch(address(), { method: "HEAD" }).catch(() => null);
+      if (!found || !found.ok) {
+        place.replaceChildren();
+        note.textContent = "no page yet: it is written at the first validation, or by `page`";
+        return;
+      }
+      seen = found.headers.get("last-modified");
+      note.textContent = "written " + new Date(seen).toLocaleString();
+      place.replaceChildren(make("iframe", { src: address(), title: "Listening page of " + reference, sandbox: "allow-scripts" }));
+    }
+
+    async function check() {
+      if (reference && !document.hidden && element.offsetParent) {
+        const found = await fetch(address(), { method: "HEAD" }).catch(() => null);
+        const now = found && found.ok ? found.headers.get("last-modified") : null;
+        if (now && now !== seen) {
+          if (follow.checked || seen === null) await open();
+          else note.textContent = "changed " + new Date(now).toLocaleTimeString() + ": Reload shows it";
+        }
+      }
+      if (element.isConnected) setTimeout(check, 5000);
+    }
+
+    note.textContent = "no run is chosen: runs are looked for in the folders that the studio was given";
+    const update = () => { if (props.value !== reference) { reference = props.value; seen = null; open(); } };
+    watch("value", update);
+    update();
+    setTimeout(check, 5000);
+  }
+
+  return { jobs, options, run, source, trial };
 })();

@@ -231,6 +231,23 @@ def test_a_stopped_song_of_level_3_is_resumed_bit_for_bit(model, tmp_path, pictu
     assert (again / "song.wav").read_bytes() == (whole / "song.wav").read_bytes()
 
 
+def test_a_song_says_how_far_it_is_and_what_that_raises_stops_it(model, tmp_path, pictures):
+    models, steps = {"level_3": model}, []
+    whole = make_song(song_of(models, "3", tmp_path), models, on_step=lambda *s: steps.append(s))
+    assert steps == sorted(steps) and steps[-1][0] == steps[-1][1] > 0
+    (tmp_path / "b").mkdir()
+    song = song_of(models, "3", tmp_path / "b")
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        make_song(song, models, on_step=stop)
+    again = make_song(song, models)
+    assert (again / "song.wav").read_bytes() == (whole / "song.wav").read_bytes()
+
+
 def test_training_resumes_on_stored_latents(command_line, music, path, tmp_path):  # noqa: F811
     net = [f"--model.net.{name}={value}" for name, value in SIZES.items()]
     codec = ["--model.codec=SpectralCodec", f"--model.codec.path={path}"]

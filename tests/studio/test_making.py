@@ -8,7 +8,7 @@ import torch
 from audio.files import read, write
 from foundation.audio_module import AudioModel
 from foundation.errors import UserError
-from jbdiff.samplers import DDIM, DPM
+from jbdiff.samplers import DDIM, DPM, LatentSampler
 from music_diffusion.studio.making import ClipRequest, as_json, make, sampler_of, varied
 from music_diffusion.studio.models import Models, facts_of, guidance_of
 from tests.music_diffusion.toy import Scaled, Tone
@@ -71,12 +71,13 @@ def test_a_repair_leaves_the_rest(tmp_path):
 
 
 def test_samplers_are_chosen_by_name_with_options():
-    model = Tone(sampler=Scaled(size=0.3))
-    assert sampler_of(model, "", {}) == Scaled(size=0.3)
-    assert sampler_of(model, "Scaled", {"steps": 7.0}) == Scaled(steps=7, size=0.3)
+    own = Scaled(size=0.3)
+    assert sampler_of(own, Scaled, "", {}) == own
+    assert sampler_of(own, Scaled, "Scaled", {"steps": 7.0}) == Scaled(steps=7, size=0.3)
+    assert sampler_of(DPM(), LatentSampler, "DDIM", {"steps": 7}) == DDIM(steps=7)
     for name, options in (("DDIM", {}), ("Scaled", {"size_": 1}), ("Scaled", {"__class__": 1})):
         with pytest.raises(UserError):
-            sampler_of(model, name, options)
+            sampler_of(own, Scaled, name, options)
 
 
 def test_base_models_are_known_before_they_are_loaded():

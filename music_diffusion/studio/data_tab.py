@@ -1,0 +1,34 @@
+"""Data: what a folder of music holds, and how to train on it on this machine."""
+
+# pyright: reportMissingImports=false
+import gradio as gr
+
+from music_diffusion.commands.data import data
+from music_diffusion.commands.machine import this_machine
+from music_diffusion.commands.report_lines import about, advice
+from music_diffusion.studio.clips import without_paths
+from music_diffusion.studio.forms import errors_shown
+from music_diffusion.studio.library import OWN
+from music_diffusion.studio.studio import Studio
+
+
+def build(studio: Studio) -> None:
+    """Add the tab to the page."""
+    roots = [name for name in studio.library.roots if name != OWN]
+    folders = sorted({*roots, *(f for f in studio.library.audio_folders() if outside(f))})
+    folder = gr.Dropdown(folders, value=folders[0] if folders else None, label="Folder of music")
+    listen = gr.Checkbox(True, label="Listen to the files: loudness, clipping, silence, duplicates")
+    start = gr.Button("Report", variant="primary")
+    shown = gr.Textbox(label="Report", lines=16, max_lines=60)
+
+    @errors_shown(studio)
+    def report(folder: str, listen: bool) -> str:
+        found = data(str(studio.library.find(folder or "")), headers_only=not listen)
+        lines = [*about(found), "", *advice(found, this_machine())]
+        return without_paths("\n".join(lines), studio.library)
+
+    start.click(report, [folder, listen], shown, api_visibility="private", concurrency_limit=1)
+
+
+def outside(folder: str) -> bool:
+    return folder.partition("/")[0] != OWN
