@@ -26,5 +26,5 @@ site=$("$work/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("pu
 "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$site/dependencies.pth"
 sed 's/\[[a-z]*\]//' requirements.txt > "$work/constraints.txt"  # constraints take no extras
 "$python" -m pip --python "$work/env/bin/python" install --quiet --disable-pip-version-check \
-  --constraint "$work/constraints.txt" -r requirements-ui.txt
+  --constraint "$work/constraints.txt" -r requirements-ui.txt playwright==1.65.2
 OMP_NUM_THREADS=1 "$work/env/bin/python" -m pytest tests/studio -p no:cacheprovider "$@"
