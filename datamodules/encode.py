@@ -19,7 +19,7 @@ from datamodules.header import Header
 from datamodules.identity import changed_key, content_id, track_key
 from datamodules.metadata import Sidecar
 from datamodules.old_store import convert
-from datamodules.share import Share, read_manifests, write_manifest
+from datamodules.share import Share, read_manifests, remove_manifests, write_manifest
 from datamodules.store_index import Entry
 from datamodules.store_merge import Catalog, merge
 from datamodules.store_parts import PartWriter, Write, hash_of
@@ -233,9 +233,10 @@ class EncodingJob:
         def cond(entry: Entry) -> Mapping[str, str]:
             return self.sidecar.cond(entry.name) if self.sidecar.fields else entry.cond
 
-        if not self.sidecar.fields and self.catalog.is_merged(names):
-            return TokenStore.open(self.folder)
-        return merge(self.catalog, names, cond)
+        if self.sidecar.fields or not self.catalog.is_merged(names):
+            merge(self.catalog, names, cond)
+        remove_manifests(self.folder)
+        return TokenStore.open(self.folder)
 
 
 class TrackReader(Dataset):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from datamodules.store_parts import hash_of
 from foundation.errors import UserError, unreadable
-from foundation.files import bytes_of, read_json, write_json
+from foundation.files import bytes_of, read_json, remove, write_json
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,9 @@ def read_manifests(folder: Path, listing: str) -> dict[str, str]:
             if content["listing"] == listing:
                 failed |= {str(name): str(why) for name, why in content["failed"].items()}
     return failed
+
+
+def remove_manifests(folder: Path) -> None:
+    """Delete what shares said, when all are done."""
+    for path in (folder / "parts").glob("*-of-*.json"):
+        remove(path)

@@ -212,6 +212,4 @@ def clean(catalog: Catalog, shards: set[str]) -> None:
     for path in catalog.parts():
         if not is_written(path):
             remove(path)
-    for path in (catalog.folder / "parts").glob("*-of-*.json"):
-        remove(path)
-    remove_leftovers(catalog.folder / "shards")
+    remove_leftovers(catalog.folder, deep=True)
