@@ -4,7 +4,7 @@ python -m benchmarks.killed_encoders [--kills 20] [--tracks 24]
 
 One encoder in peace makes the store that all others are compared with. Then: an encoder that is
 killed (SIGKILL) `kills` times at random moments; four shards at once, each killed twice at random
-moments; two encoders of everything at once. The time to start a process is paid once: encoders are forked.
+moments; two encoders of everything at once. Encoders are forked, so that they start at once.
 """
 
 import argparse
