@@ -130,7 +130,7 @@ def on_scale(tempo: Tensor) -> Tensor:
 
 
 class ConditionalNet(nn.Module):
-    """A network that may be told conditions: it adds `modulation` to what its norms are set by.
+    """A network that may be told conditions: it adds `told_by` to what its norms are set by.
 
     Attributes:
         modulation_size: channels of that; None for a network that can't be told any
@@ -160,6 +160,6 @@ class ConditionalNet(nn.Module):
             made.start_from(before)
         self.conditioner = made
 
-    def modulation(self, cond: Cond | None, count: int) -> Tensor | None:
+    def told_by(self, cond: Cond | None, count: int) -> Tensor | None:
         """Embed metadata as [B, modulation_size]; None where no conditions were set."""
         return None if self.conditioner is None else self.conditioner(cond, count)

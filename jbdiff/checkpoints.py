@@ -1,12 +1,18 @@
 """Weights of level models and of Dance Diffusion, from our own files and from published ones."""
 
+import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from codec.jukebox import JukeboxCodec
+from foundation.codec import Codec
+from foundation.errors import UserError
+from foundation.settings import settings_of
 from foundation.weights import load_strictly, read_state, under
 
+log = logging.getLogger(__name__)
 CODEC = "vqvae."
 ALIASES = ("diffusion.net.", "sampler.net.")  # the same weights under other names
 NAMES = (
@@ -50,6 +56,21 @@ def load_unet(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
     elif not state.keys() & ours:
         state = published_unet(state)
     load_strictly(net, state, f"{source} is no checkpoint of this network")
+
+
+def load_level(net: nn.Module, codec: Codec, level: int, path: str) -> None:
+    """Load a level's weights from a checkpoint, an export or a published file, strictly.
+
+    Raises:
+        UserError: for another level's, and names what doesn't fit
+    """
+    theirs = settings_of(path).get("jb_level", level)
+    if theirs != level:
+        raise UserError(f"{path} is of level {theirs}: give one of level {level}")
+    state = read_state(path)
+    load_unet(net, state, path)
+    if isinstance(codec, JukeboxCodec) and holds_other_codec(state, codec.vqvae):
+        log.warning("%s was trained on the codec that it holds: add codec_path %s", path, path)
 
 
 def holds_other_codec(state: dict[str, Tensor], vqvae: nn.Module) -> bool:

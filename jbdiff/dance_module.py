@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from foundation.audio_module import AudioModel
 from foundation.batch import Batch, Cond
 from foundation.codec import mono
+from foundation.control import Control
 from foundation.errors import UserError
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -17,7 +18,7 @@ from foundation.windows import AudioWindow
 from jbdiff.checkpoints import AVERAGE, OURS, load_dance
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.dance_sampling import sine_time, sine_times
-from jbdiff.request import check_no_cond, length_in_samples, with_channels
+from jbdiff.request import check_cond, length_in_samples, with_channels
 from jbdiff.samplers import DDIM, LatentSampler, sample_from
 from jbdiff.vdiffusion import Generators, VFn, draw_like, inpainted, v_loss
 from jbdiff.velocity_net import VelocityNet
@@ -111,7 +112,7 @@ class Dance(AudioModel):
         keep: Tensor | None = None,
         init: Tensor | None = None,
         strength: float = 0.5,
-        cond: Cond | None = None,
+        cond: Control | Cond | None = None,
         sampler: Sampler | None = None,
         seed: int = 0,
         on_step: OnStep = ignore_step,
@@ -122,7 +123,7 @@ class Dance(AudioModel):
         a window. All is sampled at once, so memory grows with the length.
         """
         check_request(seconds, count, prompt, keep, init, strength, cond)
-        check_no_cond("Dance", cond)
+        check_cond(self, cond, count)
         self.check_sampler(sampler)
         own = sampler if isinstance(sampler, LatentSampler) else self.sampler
         if prompt is not None:

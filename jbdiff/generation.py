@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from audio.fit_in import fit_in
+from foundation.batch import Cond
+from foundation.control import Control
 from foundation.errors import UserError
 from foundation.sampler import OnStep
 from jbdiff.levels import join_length
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from jbdiff.level_pass import LevelModel
     from jbdiff.module import JBDiff
 
+Asked = Control | Cond | None  # what the music is to be like
 EDGE = 4  # latents whose codes depend on what comes before or after them
 
 
@@ -29,6 +32,7 @@ def sample_windows(
     noises: Iterable[Tensor],
     inits: Iterable[Tensor | None],
     strength: float,
+    cond: Asked,
     sampler: LatentSampler | None,
     generators: list[torch.Generator] | None,
     on_step: OnStep,
@@ -41,7 +45,7 @@ def sample_windows(
     for noise, init in zip(noises, inits, strict=True):
         windows.append(
             model.sample_latents(
-                noise, context, init=init, strength=strength, sampler=sampler,
+                noise, context, init=init, strength=strength, cond=cond, sampler=sampler,
                 generator=generators, on_step=on_step,
             )
         )  # fmt: skip
@@ -56,6 +60,7 @@ def continue_audio(
     prompt: Tensor | None,
     init: Tensor | None,
     strength: float,
+    cond: Asked,
     sampler: LatentSampler,
     seed: int,
     on_step: OnStep,
@@ -82,6 +87,7 @@ def continue_audio(
         noises,
         refined or [None] * windows,
         strength,
+        cond,
         sampler,
         clip_generators(count, seed),
         in_all(on_step, windows),
@@ -121,6 +127,7 @@ def regenerate_audio(
     prompt: Tensor,
     keep: Tensor,
     count: int,
+    cond: Asked,
     sampler: LatentSampler,
     seed: int,
     on_step: OnStep,
@@ -143,7 +150,7 @@ def regenerate_audio(
     starts, generators = window_starts(fixed, size), clip_generators(count, seed)
     advance = in_all(on_step, len(starts))
     for start in starts:
-        regenerate_window(model, latents, fixed, start, sampler, generators, advance)
+        regenerate_window(model, latents, fixed, start, cond, sampler, generators, advance)
     made = model.codec.from_latents(latents).cpu()[..., : audio.shape[-1]]
     return fit_in(prompt.detach().cpu(), made, keep, model.sample_rate)
 
@@ -153,6 +160,7 @@ def regenerate_window(
     latents: Tensor,
     fixed: Tensor,
     start: int,
+    cond: Asked,
     sampler: LatentSampler,
     generators: list[torch.Generator],
     on_step: OnStep,
@@ -161,7 +169,7 @@ def regenerate_window(
     place = slice(start, start + model.base_tokens)
     context = model.fill_context(latents[..., :start])
     known = latents[..., place].clone()
-    v_fn = inpainted(model.v_fn(context), known, fixed[None, None, place])
+    v_fn = inpainted(model.v_fn(context, cond=cond), known, fixed[None, None, place])
     latents[..., place] = sample_from(
         v_fn, draw_like(known, generators), sampler, even_times,
         generator=generators, on_step=on_step,

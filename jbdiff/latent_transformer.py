@@ -83,7 +83,7 @@ class LatentDiT(VelocityNet):
                 f"kernel must be odd, near and patch at least 1, got {kernel}, {near} and {patch}"
             )
         check_attention(attention)
-        self.channels = channels
+        self.channels, self.modulation_size = channels, cond_dim
         self.latent_in = nn.Conv1d(channels, hidden_size, 3, padding=1)
         self.context_in = ContextEmbedding(channels, hidden_size, context_length, near, patch)
         self.time_embed = NoiseEmbedding(cond_dim)
@@ -107,7 +107,13 @@ class LatentDiT(VelocityNet):
         """Return a learned latent, in place of each of a context [B, D, M]."""
         return self.context_in.null[:, None].expand_as(context)
 
-    def forward(self, x: Tensor, t: Tensor, context: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: tuple[Tensor, Tensor] | None = None,
+        told: Tensor | None = None,
+    ) -> Tensor:
         h = self.latent_in(x).transpose(1, 2)  # [B, L, H]
         places = torch.arange(x.shape[-1], dtype=torch.float32, device=x.device)
         before = 0
@@ -115,7 +121,8 @@ class LatentDiT(VelocityNet):
             h = torch.cat([context[0].to(h.dtype), h], 1)
             places, before = torch.cat([context[1], places]), len(context[1])
         angles = self.rotary.at(places)
-        c = silu(self.time_embed(TIME_SCALE * t))
+        level = self.time_embed(TIME_SCALE * t)
+        c = silu(level if told is None else level + told)
         for conv, block in zip(self.convs, self.blocks, strict=True):
             h = block(h + conv(h.transpose(1, 2)).transpose(1, 2), c, angles)
         shift, scale = self.modulation(c)[:, None].chunk(2, -1)

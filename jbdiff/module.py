@@ -1,22 +1,19 @@
 """One level of Jukebox Diffusion: latent diffusion on a codec's latents."""
 
-import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from codec.jukebox import JukeboxCodec
 from foundation.audio_module import AudioModel
-from foundation.batch import Batch, Cond, num_examples
+from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
+from foundation.control import Control
 from foundation.errors import UserError
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
-from foundation.settings import settings_of
-from foundation.weights import read_state
 from foundation.windows import TokenWindow
-from jbdiff.checkpoints import holds_other_codec, load_unet
+from jbdiff.checkpoints import load_level
 from jbdiff.generation import continue_audio, encode_end, regenerate_audio, sample_windows
 from jbdiff.guidance import guided
 from jbdiff.levels import (
@@ -29,12 +26,10 @@ from jbdiff.levels import (
     main_stream,
 )
 from jbdiff.objective import LatentObjective, VDiffusion
-from jbdiff.request import check_no_cond
+from jbdiff.request import check_cond
 from jbdiff.samplers import DPM, LatentSampler, sample_from
 from jbdiff.vdiffusion import Generators, VFn, draw_like, even_times, min_snr_weight
 from jbdiff.velocity_net import VelocityNet, drop_context, shorten_context, velocity
-
-log = logging.getLogger(__name__)
 
 
 class JBDiff(AudioModel):
@@ -135,14 +130,7 @@ class JBDiff(AudioModel):
         return "round_trip" not in self.codec.stream_names
 
     def load_weights(self, path: str) -> None:
-        theirs = settings_of(path).get("jb_level", self.level)
-        if theirs != self.level:
-            raise UserError(f"{path} is of level {theirs}: give one of level {self.level}")
-        state = read_state(path)
-        load_unet(self.net, state, path)
-        codec = self.codec
-        if isinstance(codec, JukeboxCodec) and holds_other_codec(state, codec.vqvae):
-            log.warning("%s was trained on the codec that it holds: add codec_path %s", path, path)
+        load_level(self.net, self.codec, self.level, path)
 
     def latents(self, batch: Batch) -> dict[str, Tensor]:
         """Look up a batch's tokens, or encode its audio: real, context, coarser, all [B, D, L].
@@ -179,7 +167,8 @@ class JBDiff(AudioModel):
         if noise is None:
             noise = draw_like(latents["real"], generator)
         return self.objective.losses(
-            lambda x, t: velocity(self.net, x, t, context), latents["real"], noise, times
+            lambda x, t: velocity(self.net, x, t, context, cond_of(batch)),
+            *(latents["real"], noise, times),
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -206,10 +195,16 @@ class JBDiff(AudioModel):
             before = encode_end(self, latents.new_zeros(1, 1, 0)).expand(shape)
         return torch.cat([before[..., -missing:], latents], dim=-1)
 
-    def v_fn(self, context: Tensor, guidance: float | None = None, rescale: float = 0.0) -> VFn:
+    def v_fn(
+        self,
+        context: Tensor,
+        guidance: float | None = None,
+        rescale: float = 0.0,
+        cond: Control | Cond | None = None,
+    ) -> VFn:
         """Return the velocity that samplers follow after a context [B, D, M]."""
-        scale = self.guidance if guidance is None else guidance
-        return self.objective.velocity(guided(self.net, context, scale, rescale))
+        scale, told = given(guidance, self.guidance), self.told(cond, len(context))
+        return self.objective.velocity(guided(self.net, context, scale, rescale, *told))
 
     @torch.no_grad()
     def sample_latents(
@@ -221,6 +216,7 @@ class JBDiff(AudioModel):
         strength: float = 1.0,
         guidance: float | None = None,
         guidance_rescale: float = 0.0,
+        cond: Control | Cond | None = None,
         sampler: LatentSampler | None = None,
         generator: Generators = None,
         on_step: OnStep = ignore_step,
@@ -230,7 +226,7 @@ class JBDiff(AudioModel):
         With `init` [B, D, L] sampling starts from it, noised; at strength 1 it is returned.
         Guidance and sampler are the model's own where they are None.
         """
-        v_fn = self.v_fn(context, guidance, guidance_rescale)
+        v_fn = self.v_fn(context, guidance, guidance_rescale, cond)
         return sample_from(
             v_fn, noise, sampler or self.sampler, even_times, init, strength, generator, on_step
         )
@@ -245,7 +241,7 @@ class JBDiff(AudioModel):
         keep: Tensor | None = None,
         init: Tensor | None = None,
         strength: float = 0.5,
-        cond: Cond | None = None,
+        cond: Control | Cond | None = None,
         sampler: Sampler | None = None,
         seed: int = 0,
         on_step: OnStep = ignore_step,
@@ -257,12 +253,12 @@ class JBDiff(AudioModel):
         regenerate the part of a prompt that isn't kept. Without seconds or init it is one window.
         """
         check_request(seconds, count, prompt, keep, init, strength, cond)
-        check_no_cond("JBDiff", cond)
+        check_cond(self, cond, count)
         sampler = self.own_sampler(sampler)
         if prompt is not None and keep is not None:
-            return regenerate_audio(self, prompt, keep, count, sampler, seed, on_step)
+            return regenerate_audio(self, prompt, keep, count, cond, sampler, seed, on_step)
         return continue_audio(
-            self, seconds, count, prompt, init, strength, sampler, seed, on_step
+            self, seconds, count, prompt, init, strength, cond, sampler, seed, on_step
         )  # fmt: skip
 
     def own_sampler(self, sampler: Sampler | None) -> LatentSampler:
@@ -286,8 +282,9 @@ class JBDiff(AudioModel):
             else torch.randn(latents["real"].shape, generator=generator, device=self.device)
             for _ in range(windows)
         )
+        told = self.demo_cond(batch, len(latents["context"]))
         latents["sample"] = sample_windows(
-            self, latents["context"], noises, [None] * windows, 1.0, None, None, ignore_step
+            self, latents["context"], noises, [None] * windows, 1.0, told, None, None, ignore_step
         )
         return {name: self.codec.from_latents(part) for name, part in latents.items()}
 

@@ -3,14 +3,18 @@
 from torch import Tensor
 
 from foundation import codec
+from foundation.audio_module import AudioModel
 from foundation.batch import Cond
+from foundation.control import Control
 from foundation.errors import UserError
 
 
-def check_no_cond(model: str, cond: Cond | None) -> None:
-    """Raise UserError for metadata, which the models of this package don't read."""
-    if cond:
-        raise UserError(f"{model} reads no metadata: leave out cond {sorted(cond)}")
+def check_cond(model: AudioModel, cond: Control | Cond | None, count: int) -> None:
+    """Raise UserError where `count` clips are asked for by what the model wasn't trained with."""
+    told, _ = model.told(cond, count)
+    if told and not model.conditions:
+        name = type(model).__name__
+        raise UserError(f"{name} reads no metadata: leave out cond {sorted(told)}")
 
 
 def with_channels(audio: Tensor, channels: int) -> Tensor:

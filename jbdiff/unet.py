@@ -210,7 +210,7 @@ class UNet(VelocityNet):
                 f"for each depth, got {[len(channels), *map(len, lists)]}"
             )
         self.channels, self.multiple = in_channels, math.prod(factors)
-        self.context_length = context_length
+        self.context_length, self.modulation_size = context_length, modulation_features
         self.time = NumberEmbedder(features=modulation_features)
         self.mlp = nn.Sequential(nn.Linear(modulation_features, modulation_features), nn.GELU())
         self.null = nn.Embedding(context_length, context_features)
@@ -244,7 +244,10 @@ class UNet(VelocityNet):
             )
         return self.null.weight[:length].t().expand(len(context), -1, -1)
 
-    def forward(self, x: Tensor, t: Tensor, context: Contexts) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, context: Contexts, told: Tensor | None = None
+    ) -> Tensor:
         self.check_length(x.shape[-1])
         features = self.mlp(self.mlp(F.gelu(self.time(t))))  # one layer twice, as published
+        features = features if told is None else features + told
         return self.net(x, features=features, embedding=context)

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from foundation.batch import Cond
 from foundation.conditioner import ConditionalNet
 from foundation.errors import UserError
 
@@ -29,7 +30,8 @@ class VelocityNet(ConditionalNet, ABC):
     def forward(self, x: Tensor, t: Tensor, context: object = None) -> Tensor:
         """Predict v [B, D, L] of noised signals x [B, D, L] at times t [B].
 
-        `context` is what `prepare` returned.
+        `context` is what `prepare` returned. A network with a `modulation_size` takes a fourth
+        argument: None, or what is added to its modulation [B, modulation_size].
         """
 
     def prepare(self, context: Tensor) -> object:
@@ -49,9 +51,11 @@ class VelocityNet(ConditionalNet, ABC):
             )
 
 
-def velocity(net: VelocityNet, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-    """Predict v [B, D, L] in float32, with a context [B, E, M] that is used once."""
-    return predict(net, x, t, prepare(net, context))
+def velocity(
+    net: VelocityNet, x: Tensor, t: Tensor, context: Tensor, cond: Cond | None = None
+) -> Tensor:
+    """Predict v [B, D, L] in float32, with a context [B, E, M] and metadata that are used once."""
+    return predict(net, x, t, prepare(net, context), net.told_by(cond, len(x)))
 
 
 def prepare(net: VelocityNet, context: Tensor) -> object:
@@ -59,10 +63,13 @@ def prepare(net: VelocityNet, context: Tensor) -> object:
     return net.prepare(context.to(next(net.parameters(), context).dtype))
 
 
-def predict(net: VelocityNet, x: Tensor, t: Tensor, prepared: object) -> Tensor:
+def predict(
+    net: VelocityNet, x: Tensor, t: Tensor, prepared: object, told: Tensor | None = None
+) -> Tensor:
     """Predict v [B, D, L] in float32; the network computes in the precision of its weights."""
     dtype = next(net.parameters(), x).dtype
-    return net(x.to(dtype), t.to(dtype), prepared).float()
+    more = () if told is None else (told,)
+    return net(x.to(dtype), t.to(dtype), prepared, *more).float()
 
 
 def drop_context(

@@ -183,7 +183,7 @@ class DDiT(ScoreNet):
         if self.conv is not None:
             h = h + self.conv(h.transpose(1, 2)).transpose(1, 2)
         level = self.sigma_map(torch.zeros_like(sigma) if self.time_independent else sigma)
-        told = self.modulation(cond, len(x))
+        told = self.told_by(cond, len(x))
         c = silu(level if told is None else level + told)
         angles = self.rotary_emb(h)
         for block in self.blocks:

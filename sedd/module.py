@@ -12,7 +12,7 @@ from codec.jukebox import JukeboxCodec
 from foundation.audio_module import AudioModel
 from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
-from foundation.control import GUIDANCE, Control
+from foundation.control import Control
 from foundation.errors import UserError
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -235,7 +235,7 @@ class SEDD(AudioModel):
         empty = real.new_zeros(num_demos, real.shape[1], length)
         sampled = self.sample_tokens(
             empty, torch.zeros_like(empty, dtype=torch.bool), generator,
-            cond=self.demo_cond(batch, num_demos), guidance=GUIDANCE,
+            cond=self.demo_cond(batch, num_demos),
         )  # fmt: skip
         return {
             "sample": self.decode(sampled),

@@ -34,7 +34,7 @@ class ScoreNet(ConditionalNet, ABC):
         """Return log scores [B, K, L, V] in float32 for tokens x [B, K, L] at total noise [B].
 
         The entry of the current token is 0. `cond` is the metadata of each example, by name, which
-        `modulation` embeds.
+        `told_by` embeds.
         """
 
     def log_score_at(

@@ -140,9 +140,9 @@ def test_tempi_near_each_other_are_alike():
 def test_more_conditions_keep_what_was_learned_by_name():
     torch.manual_seed(0)
     net = Net()
-    assert net.modulation(None, 3) is None
+    assert net.told_by(None, 3) is None
     net.condition_on(KNOWN)
-    before, zeros = conditioner_of(net), net.modulation(None, 3)
+    before, zeros = conditioner_of(net), net.told_by(None, 3)
     assert zeros is not None and not zeros.any()
     nn.init.normal_(net.conditioner.out.weight)
     net.eval()

@@ -1,0 +1,77 @@
+"""Levels are told conditions: without effect at first, each guides alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from foundation.conditions import Conditions
+from foundation.control import Control
+from foundation.errors import UserError
+from jbdiff.guidance import guided
+from jbdiff.module import JBDiff
+from tests.codec.test_spectral import path  # noqa: F401 (a fixture)
+from tests.jbdiff.test_level3 import FAST, model  # noqa: F401 (a fixture)
+from tests.jbdiff.test_module import level
+
+KNOWN = Conditions(["folder=a", "folder=b"], {"piano": 0.5}, tempo=True, key=True)
+ASKED = Control("a", "piano=1", 120, "A minor", guidance=2)
+
+
+@pytest.fixture
+def told(model: JBDiff) -> JBDiff:  # noqa: F811
+    """A level 3 that knows conditions, whose every weight is drawn."""
+    model.condition_on(KNOWN)
+    assert model.net.conditioner is not None
+    nn.init.normal_(model.net.conditioner.out.weight, std=0.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_conditions_start_without_effect(number, model):  # noqa: F811
+    made = model if number == 3 else level(2)
+    before = made.generate(0.01, sampler=FAST)
+    made.condition_on(KNOWN)
+    assert torch.equal(
+        made.eval().generate(0.01, sampler=FAST, cond=replace(ASKED, guidance=1)), before
+    )
+
+
+def test_a_guided_velocity_goes_on_from_each_prediction_without(told):
+    net, (x, context) = told.net, torch.randn(2, 2, 12, 16)
+    t = torch.tensor([0.3, 0.6])
+    cond = KNOWN.cond(ASKED, 2)
+
+    def v(context, cond):
+        return guided(net, context, 1, cond=cond)(x, t)
+
+    null = net.null_context(context)
+    both, untold, alone = v(context, cond), v(context, None), v(null, cond)
+    assert (both - untold).abs().max() > 1e-3
+    wanted = both + 0.5 * (both - alone) + 2 * (both - untold)
+    torch.testing.assert_close(guided(net, context, 1.5, cond=cond, cond_scale=3)(x, t), wanted)
+    torch.testing.assert_close(guided(net, context, 1, cond=cond, cond_scale=0)(x, t), untold)
+
+
+def test_a_level_trains_on_what_it_is_told_and_is_asked_for_it(told):
+    batch = {"latents": torch.randn(2, 12, 16), "context": torch.randn(2, 12, 16)}
+    times = torch.tensor([0.3, 0.6])
+    losses = [
+        told.losses(batch | {"cond": {"folder": folders}}, times, torch.Generator().manual_seed(0))
+        for folders in (["a", "b"], ["a", "a"], ["a", ""])
+    ]
+    assert losses[0][0] == losses[1][0] == losses[2][0]
+    assert len({float(loss[1]) for loss in losses}) == 3
+    one = told.generate(0.05, sampler=FAST, cond=ASKED)
+    other = told.generate(0.05, sampler=FAST, cond=Control("b", guidance=2))
+    assert not torch.equal(one, other)
+    with pytest.raises(UserError, match="no label 'c'"):
+        told.generate(0.05, cond=Control("c"))
+
+
+def test_a_level_without_conditions_says_so(model):  # noqa: F811
+    with pytest.raises(UserError, match="JBDiff was trained without labels"):
+        model.generate(0.01, cond=ASKED)
+    with pytest.raises(UserError, match=r"JBDiff reads no metadata: leave out cond \['folder'\]"):
+        model.generate(0.01, cond={"folder": ["a"]})
