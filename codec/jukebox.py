@@ -99,7 +99,8 @@ class JukeboxCodec(Codec):
     def round_trip(self, audio: Tensor) -> Tensor:
         """Encode what the next coarser level decodes of audio [B, C, T] to tokens [B, 1, L]."""
         if self.coarser is not None:
-            copy = self.coarser.from_latents(self.coarser.to_latents(audio))
+            latents = self.coarser.latents_of(audio)
+            copy = self.coarser.check_decoded(self.coarser.from_latents(latents), latents)
         else:
             copy = self.vqvae.decode(self.vqvae.encode(audio, self.level + 1), self.level + 1)
         return self.encode(copy)[..., : -(-audio.shape[-1] // self.hop)]

@@ -158,6 +158,12 @@ class Codec(nn.Module, ABC):
         else:
             self._check_encoded_tokens(encoded, length, num_samples)
 
+    def latents_of(self, audio: Tensor) -> Tensor:
+        """Encode audio [B, C, T] to latents; UserError if `to_latents` returns anything else."""
+        latents = self.to_latents(audio)
+        self.check_encoded(latents, audio.shape[-1], LATENTS)
+        return latents
+
     def check_decoded(self, audio: Tensor, given: Tensor) -> Tensor:
         """Return the audio of tokens [B, K, L] or latents [B, D, L]; ValueError if it isn't."""
         method = "from_latents" if given.is_floating_point() else "decode"

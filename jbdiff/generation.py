@@ -146,12 +146,13 @@ def regenerate_audio(
     tokens = max(size, -(-audio.shape[-1] // hop))
     padding = (0, tokens * hop - audio.shape[-1])
     fixed = pad(keep, padding, value=True).view(tokens, hop).all(dim=1).to(model.device)
-    latents = model.codec.to_latents(pad(audio, padding).to(model.device)).repeat(count, 1, 1)
+    latents = model.codec.latents_of(pad(audio, padding).to(model.device)).repeat(count, 1, 1)
     starts, generators = window_starts(fixed, size), clip_generators(count, seed)
     advance = in_all(on_step, len(starts))
     for start in starts:
         regenerate_window(model, latents, fixed, start, cond, sampler, generators, advance)
-    made = model.codec.from_latents(latents).cpu()[..., : audio.shape[-1]]
+    made = model.codec.check_decoded(model.codec.from_latents(latents), latents).cpu()
+    made = made[..., : audio.shape[-1]]
     return fit_in(prompt.detach().cpu(), made, keep, model.sample_rate)
 
 
@@ -202,20 +203,20 @@ def encode_end(model: "LevelModel", audio: Tensor) -> Tensor:
     if not codec.continuous:
         audio = audio[..., -length * codec.hop :]
         silence = length * codec.hop - audio.shape[-1]
-        return codec.to_latents(pad(audio, (silence, 0)).to(model.device))
+        return codec.latents_of(pad(audio, (silence, 0)).to(model.device))
     whole = min(audio.shape[-1] // codec.hop, length + EDGE)
     if not whole:
         return torch.zeros(1, codec.latent_dim or 0, 0, device=model.device)
     heard = audio[..., audio.shape[-1] - whole * codec.hop :]
     mirrored = torch.cat([heard, heard.flip(-1)[..., : EDGE * codec.hop]], dim=-1)
-    return codec.to_latents(mirrored.to(model.device))[..., :whole][..., -length:]
+    return codec.latents_of(mirrored.to(model.device))[..., :whole][..., -length:]
 
 
 def encode_windows(model: "JBDiff", audio: Tensor, windows: int, count: int) -> list[Tensor]:
     """Encode audio [C, T], followed by silence, as latents [count, D, L] of each window."""
     length = windows * model.window.length
     audio = with_channels(audio, model.codec.channels)[..., :length]
-    latents = model.codec.to_latents(pad(audio, (0, length - audio.shape[-1])).to(model.device))
+    latents = model.codec.latents_of(pad(audio, (0, length - audio.shape[-1])).to(model.device))
     return list(latents.expand(count, -1, -1).split(model.base_tokens, dim=-1))
 
 

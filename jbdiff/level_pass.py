@@ -176,7 +176,9 @@ class LevelPass:
         """
         joined = self.overlap // self.model.codec.hop
         latents = torch.cat([previous[..., previous.shape[-1] - joined :], latents], dim=-1)
-        buffer.append(self.model.codec.from_latents(latents), start - self.overlap)
+        codec = self.model.codec
+        audio = codec.check_decoded(codec.from_latents(latents), latents)
+        buffer.append(audio, start - self.overlap)
 
     @cached_property
     def _first_context(self) -> Tensor:
@@ -188,7 +190,7 @@ class LevelPass:
 
     def _encode(self, audio: Tensor) -> Tensor:
         """Encode audio [1 or B, 1, T] to latents [B, D, L] for each song."""
-        return self.model.codec.to_latents(audio.expand(self.count, -1, -1).to(self.model.device))
+        return self.model.codec.latents_of(audio.expand(self.count, -1, -1).to(self.model.device))
 
     def _audio_before(self, buffer: Buffer, start: int) -> Tensor:
         """Read the context's length of audio [B, 1, Tc] before a window."""

@@ -286,7 +286,11 @@ class JBDiff(AudioModel):
         latents["sample"] = sample_windows(
             self, latents["context"], noises, [None] * windows, 1.0, told, None, None, ignore_step
         )
-        return {name: self.codec.from_latents(part) for name, part in latents.items()}
+        codec = self.codec
+        return {
+            name: codec.check_decoded(codec.from_latents(part), part)
+            for name, part in latents.items()
+        }
 
     def configure_optimizers(self) -> dict:
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)

@@ -44,6 +44,7 @@ def plan(
     given = prompt.shape[-1]
     total = -(-(given + added) // codec.hop)
     tokens = codec.encode(prompt[None].to(device))
+    codec.check_encoded(tokens, given)
     tokens = pad(tokens, (0, total - tokens.shape[-1]))
     stays = torch.ones(given, dtype=torch.bool) if keep is None else keep.detach().cpu()
     # a last token that isn't full stays in a repair, and is drawn anew in a continuation

@@ -14,6 +14,7 @@ from music_diffusion.checkpoints.legacy import HINTS
 from music_diffusion.commands.logging import PACKAGES
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
+PROCESS_LOST = "gloo/transport|NCCL.*remote process|ncclRemoteError"  # torch's words, by backend
 SHARED_MEMORY = "/dev/shm"
 LEAST_SHARED = 2**20  # bytes; a semaphore takes a page
 NO_SHARED_MEMORY = r"\(shm\)|out of shared memory|killed by signal: Bus error"  # torch's words
@@ -97,6 +98,9 @@ def explain(error: Exception) -> tuple[str, int] | None:
         )
     if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):
         return " ".join(str(error).split()), 2  # of Lightning's extras
+    if isinstance(error, RuntimeError) and re.search(PROCESS_LOST, str(error)):
+        reason = str(error).split("] ", 1)[-1].splitlines()[0]
+        return f"another process of this training is gone ({reason}): its output may say why", 1
     if isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error)):
         return (
             "out of memory: make less at once (fit: --data.batch_size, with "

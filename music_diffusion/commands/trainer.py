@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from foundation.errors import UserError
+from music_diffusion.commands.launched import watch_first_process
 
 log = logging.getLogger(__name__)
 Precision = Literal[
@@ -54,6 +55,7 @@ class RunTrainer(Trainer):
         default_root_dir: str | None = None,
         **kwargs,
     ):
+        watch_first_process()
         accelerator = kwargs.get("accelerator", "auto")
         root = default_root_dir or "."
         if isinstance(logger, list):

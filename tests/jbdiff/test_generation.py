@@ -54,6 +54,22 @@ def test_a_sampler_that_returns_something_else_is_told_by_its_name(kind, got):
         level().generate(sampler=kind(1))
 
 
+@pytest.mark.parametrize("method", ["from_latents", "to_latents"])
+@pytest.mark.parametrize("repaired", [True, False])
+def test_a_codec_that_returns_something_else_is_told_by_its_name(repaired, method, monkeypatch):
+    model, prompt = level(), tone(2048)
+    kind, right = type(model.codec), getattr(type(model.codec), method)
+    monkeypatch.setattr(kind, method, lambda self, x: right(self, x)[..., 1:])
+    keep = torch.arange(2048) < 1024
+    how = {"keep": keep} if repaired else {"seconds": 0.01}
+    with pytest.raises(ValueError, match=rf"{kind.__name__}.{method} must return"):
+        model.generate(prompt=prompt, sampler=DDIM(1), **how)
+    if method == "from_latents" and repaired:
+        batch = {"audio": prompt[None], "context": torch.zeros(1, 1, 2048)}
+        with pytest.raises(ValueError, match=rf"{kind.__name__}.from_latents must return"):
+            model.demo(batch, 1, 2048, torch.Generator())
+
+
 def test_a_prompt_comes_first_and_is_the_context():
     model, prompt = level(), tone(6000).expand(2, -1)
     made = model.generate(0.05, prompt=prompt, sampler=FAST)

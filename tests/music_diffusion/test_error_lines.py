@@ -1,11 +1,15 @@
 """What the machine lacks, in a line."""
 
 import errno
+import os
 import shutil
+import threading
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
+from music_diffusion.commands import launched
 from music_diffusion.commands.error_lines import explain
 
 
@@ -41,3 +45,30 @@ def test_a_full_disk_is_one_whatever_shared_memory_has(monkeypatch):
 def test_too_few_file_handles_are_named():
     message, status = explain(stopping(OSError(errno.EMFILE, "Too many open files")))
     assert "ulimit -n" in message and status == 1
+
+
+def test_a_process_that_is_gone_is_told_by_the_others():
+    lost = (
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [1]:9"
+    )
+    message, status = explain(RuntimeError(lost))
+    assert message.startswith("another process of this training is gone (Connection closed by peer")
+    assert status == 1
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_launched_process_ends_after_the_first_one(rank, monkeypatch):
+    """The parent here is the one that runs the tests, and is gone at the second look."""
+    started, parents, left = [], iter([5, 5, 1]), []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setenv(launched.VARIABLE, "5")
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr(threading, "Thread", lambda **how: started.append(how) or Mock())
+    launched.watch_first_process()
+    assert bool(started) == (rank == "1")
+    if started:
+        started[0]["target"](*started[0]["args"], grace=0.01)
+        assert left == [1]
+    else:
+        assert os.environ[launched.VARIABLE] == str(os.getpid())
