@@ -102,16 +102,46 @@ def levelled(made: Tensor, original: Tensor, near: Tensor, gap: Tensor) -> Tenso
 def joined(original: Tensor, made: Tensor, keep: Tensor, fade: int) -> Tensor:
     """Take made [B, C, T] where `keep` [T] is false, with fades from the original at the seams."""
     out = torch.where(keep, original, made)
-    edges = pad(keep.int(), (1, 1), value=1).diff()
-    starts, stops = ((edges == sign).nonzero()[:, 0].tolist() for sign in (-1, 1))
-    before = [0, *stops[:-1]]
-    after = [*starts[1:], len(keep)]
-    for first, start, stop, last in zip(before, starts, stops, after, strict=True):
+    for first, start, stop, last in gaps(keep):
         left = min(fade, start - first, (stop - start) // 2)
         right = min(fade, last - stop, (stop - start) // 2)
         out[..., start : start + left] = _seam(original, made, start, left, 1)
         out[..., stop - right : stop] = _seam(original, made, stop - 1, right, -1)
     return out
+
+
+def gaps(keep: Tensor) -> list[tuple[int, int, int, int]]:
+    """List gaps of `keep` [T]: start of the kept part before, start, stop, end of that after."""
+    edges = pad(keep.int(), (1, 1), value=1).diff()
+    starts, stops = ((edges == sign).nonzero()[:, 0].tolist() for sign in (-1, 1))
+    ends = zip(starts, stops, [*starts[1:], len(keep)], strict=False)
+    return [(before, *rest) for before, rest in zip([0, *stops], ends, strict=False)]
+
+
+def bridged(original: Tensor, keep: Tensor) -> Tensor:
+    """Fill the gaps of audio [C, T] with what is kept [T] around them, mirrored, for a codec.
+
+    Tokens beside a gap depend on what is in it, which must be neither damage nor silence.
+    """
+    out = original.clone()
+    for first, start, stop, last in gaps(keep):
+        inside = torch.arange(stop - start, device=out.device)
+        left = _mirrored(original, start - 1, start - first, -1, inside)
+        right = _mirrored(original, stop, last - stop, 1, inside.flip(0))
+        share = (inside + 0.5) / len(inside)
+        share = share if left is not None and right is not None else share.new_tensor(0.5)
+        left, right = (right if left is None else left), (left if right is None else right)
+        if left is not None and right is not None:
+            out[:, start:stop] = left.lerp(right, share.expand_as(left))
+    return out
+
+
+def _mirrored(audio: Tensor, edge: int, length: int, way: int, steps: Tensor) -> Tensor | None:
+    """Return what lies so many steps [N] beyond an edge of `length` samples, back and forth."""
+    if not length:
+        return None
+    steps = steps % (2 * length)
+    return audio[:, edge + way * torch.minimum(steps, 2 * length - 1 - steps)]
 
 
 def _seam(original: Tensor, made: Tensor, start: int, length: int, way: int) -> Tensor:

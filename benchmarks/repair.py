@@ -4,13 +4,12 @@
 
 A row for each gap and model, and for two that know no music: silence, and spectra on a straight
 line between those at the gap's edges. In the gap: cosine of the chroma (1 is best, chance is 0) and
-the difference of third-octave spectra in dB. At the seams: how much greater than around it the bend
-of the waveform is (a click; the music's own is in the row "original"), and the change of level from
-50 ms before to 50 ms after, less the music's own. Means over places, in stereo.
+the difference of third-octave spectra in dB. Within 50 ms of the seams: the sharpest
+bend of the waveform, over the mean one of the music there (a click; its own is in the row
+"original"), and the change of level at the seam, less the music's own. Means over places, stereo.
 """
 
 import argparse
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -86,24 +85,28 @@ def measures(made: Tensor, audio: Tensor, keep: Tensor) -> list[float]:
         10 * torch.log10((bands @ magnitudes(x[:, start:stop], 2048, 512).square()) + 1e-4)
         for x in (made, audio)
     ]
-    clicks, jumps = [], []
-    for seam in (start, stop + 1):
-        edges = slice(seam - EDGE, seam + EDGE)
-        rough = made[:, edges].diff(n=2).abs()
-        click = rough[:, EDGE - 3 : EDGE + 2].max() / rough.square().mean().sqrt().clamp(min=1e-6)
-        clicks.append(20 * math.log10(float(click) + 1e-6))
-        jumps.append(abs(step(made, seam) - step(audio, seam)))
+    seams = [slice(seam - EDGE, seam + EDGE) for seam in (start, stop + 1)]
+    clicks = [decibels(bend(made[:, part]).max(), rms(bend(audio[:, part]))) for part in seams]
+    jumps = [abs(step(made[:, part]) - step(audio[:, part])) for part in seams]
     spectral = float((levels[0] - levels[1]).abs().mean())
     return [float(cosine), spectral, sum(clicks) / 2, sum(jumps) / 2]
 
 
-def step(audio: Tensor, seam: int) -> float:
-    """Measure the change of level at a seam in dB."""
-    powers = [
-        audio[:, part].square().mean()
-        for part in (slice(seam - EDGE, seam), slice(seam, seam + EDGE))
-    ]
-    return float(10 * torch.log10((powers[1] + 1e-7) / (powers[0] + 1e-7)))
+def bend(audio: Tensor) -> Tensor:
+    return audio.diff(n=2).abs()
+
+
+def rms(audio: Tensor) -> Tensor:
+    return audio.square().mean().sqrt()
+
+
+def decibels(amplitude: Tensor, other: Tensor) -> float:
+    return float(20 * torch.log10((amplitude + 1e-5) / (other + 1e-5)))
+
+
+def step(audio: Tensor) -> float:
+    """Measure the change of level in the middle of audio in dB."""
+    return decibels(rms(audio[:, EDGE:]), rms(audio[:, :EDGE]))
 
 
 def main() -> None:

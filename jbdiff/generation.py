@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from audio.fit_in import fit_in
+from audio.fit_in import bridged, fit_in
 from foundation.batch import Cond
 from foundation.control import Control
 from foundation.errors import UserError
@@ -141,7 +141,8 @@ def regenerate_audio(
     """
     if not model.from_noise:
         raise UserError(f"only the coarsest level regenerates a part, this is level {model.level}")
-    audio, keep = with_channels(prompt, model.codec.channels), keep.detach().cpu()
+    prompt, keep = prompt.detach().float().cpu(), keep.detach().cpu()
+    audio = with_channels(bridged(prompt, keep), model.codec.channels)
     size, hop = model.base_tokens, model.codec.hop
     tokens = max(size, -(-audio.shape[-1] // hop))
     padding = (0, tokens * hop - audio.shape[-1])
@@ -152,8 +153,7 @@ def regenerate_audio(
     for start in starts:
         regenerate_window(model, latents, fixed, start, cond, sampler, generators, advance)
     made = model.codec.check_decoded(model.codec.from_latents(latents), latents).cpu()
-    made = made[..., : audio.shape[-1]]
-    return fit_in(prompt.detach().cpu(), made, keep, model.sample_rate)
+    return fit_in(prompt, made[..., : audio.shape[-1]], keep, model.sample_rate)
 
 
 def regenerate_window(

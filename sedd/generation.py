@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from audio.fit_in import fit_in
+from audio.fit_in import bridged, fit_in
 from foundation.codec import Codec
 from foundation.sampler import OnStep
 
+AHEAD = 8  # tokens after a prompt's end that are encoded, of the prompt mirrored there
 Draw = Callable[[Tensor, Tensor, OnStep], Tensor]  # a window's tokens and keep, both [B, K, L]
 
 
@@ -43,14 +44,16 @@ def plan(
         return Plan(empty, torch.zeros_like(empty, dtype=torch.bool), num_samples=added)
     given = prompt.shape[-1]
     total = -(-(given + added) // codec.hop)
-    tokens = codec.encode(prompt[None].to(device))
-    codec.check_encoded(tokens, given)
-    tokens = pad(tokens, (0, total - tokens.shape[-1]))
     stays = torch.ones(given, dtype=torch.bool) if keep is None else keep.detach().cpu()
     # a last token that isn't full stays in a repair, and is drawn anew in a continuation
     stays = pad(stays, (0, total * codec.hop - given), value=keep is not None)
     kept = stays.view(total, codec.hop).all(1)
     original = pad(prompt.detach().cpu(), (0, len(stays) - given))
+    seen = min(len(stays), given + AHEAD * codec.hop)  # as far as kept tokens can see, and more
+    heard = bridged(original, stays)
+    tokens = codec.encode(heard[None, :, :seen].to(device))
+    codec.check_encoded(tokens, seen)
+    tokens = pad(tokens, (0, total - tokens.shape[-1]))
     return Plan(tokens, kept.to(device).expand_as(tokens), original, stays, given + added)
 
 

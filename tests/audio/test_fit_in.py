@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from audio.fit_in import FADE, FRAME, fit_in
+from audio.fit_in import FADE, FRAME, bridged, fit_in
 from audio.similarity import magnitudes
 
 RATE, LENGTH = 22050, 44100
@@ -102,3 +102,19 @@ def test_many_short_gaps_a_continuation_and_nothing_to_do():
     assert torch.equal(fit_in(original, made, torch.zeros(LENGTH).bool(), RATE), made)
     short = fit_in(original[:, :50], made[..., :50], torch.arange(50) < 30, RATE)[0]
     assert torch.equal(short[:, :30], original[:, :30]) and short.isfinite().all()
+
+
+def test_a_gap_is_bridged_by_what_is_around_it():
+    original, whole = noise(2), torch.ones(LENGTH).bool()
+    made = bridged(torch.where(KEEP, original, 100.0), KEEP)
+    assert torch.equal(made[:, KEEP], original[:, KEEP]) and torch.equal(
+        bridged(original, whole), original
+    )
+    seam = made[:, 20000:20100] - original[:, 19900:20000].flip(1)
+    assert float(seam.abs().max()) < 0.02 and abs(loudness(made[:, ~KEEP]) + 20) < 4
+    after, before = torch.arange(LENGTH) < 100, torch.arange(LENGTH) >= LENGTH - 100
+    for keep in (after, before):  # longer than what is known: back and forth
+        made = bridged(torch.where(keep, original, 100.0), keep)
+        assert abs(loudness(made) - loudness(original[:, keep])) < 0.1
+    torch.testing.assert_close(bridged(original, after)[:, 200:300], original[:, :100])
+    assert torch.equal(bridged(original, ~whole), original)
