@@ -96,6 +96,7 @@ def lost(jobs: Jobs, job: Job, name: str) -> bool:
 def summary(settings: Mapping) -> str:
     """Say in a line what was asked for."""
     forms = {"seconds": "{:g} s", "count": "{} at once", "seed": "seed {}", "sampler": "{}"}
+    forms |= {"label": "{}", "tags": "{}", "tempo": "{:g} beats a minute", "key": "{}"}
     used = {name: settings[name] for name in forms if settings.get(name) not in (None, "", 1)}
     models = settings.get("models") or {"": settings.get("model", "")}
     names = [f"{part.replace('_', ' ')} {model}".strip() for part, model in models.items()]

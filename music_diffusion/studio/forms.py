@@ -11,7 +11,10 @@ from foundation.errors import UserError
 from music_diffusion.studio.guard import USER
 from music_diffusion.studio.studio import Studio
 
-HEAD = '<link rel="stylesheet" href="studio/studio.css"><script src="studio/studio.js"></script>'
+HEAD = (  # once the style is there, gradio measures again which tabs fit beside each other
+    '<link rel="stylesheet" href="studio/studio.css" onload="dispatchEvent(new Event(\'resize\'))">'
+    '<script src="studio/studio.js"></script>'
+)
 
 
 def job_list(kinds: list[str]) -> gr.HTML:

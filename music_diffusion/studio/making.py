@@ -10,10 +10,11 @@ import torch
 import sedd.samplers  # noqa: F401 (both are imported so that the samplers are known)
 from audio.files import AUDIO_SUFFIXES
 from foundation.audio_module import AudioModel
+from foundation.control import GUIDANCE, Control
 from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler
 from music_diffusion.commands.prompt import Prompt
-from music_diffusion.commands.sample import batches, read_init
+from music_diffusion.commands.sample import asked_for, batches, read_init
 from music_diffusion.commands.sample_files import SampleFolder
 from music_diffusion.studio.jobs import Work
 from music_diffusion.studio.library import Library
@@ -43,6 +44,11 @@ class ClipRequest:
         stop: where it ends
         init: reference of a file that the result is to resemble
         strength: how much of it to keep, 0 to 1
+        label: of `foundation.control.Control`, with tags, tempo and key
+        tags: how much of each tag
+        tempo: in beats a minute
+        key: such as "A minor"
+        reliance: how much to rely on label, tags, tempo and key, Control's guidance
     """
 
     model: str = "base"
@@ -57,6 +63,11 @@ class ClipRequest:
     stop: float | None = None
     init: str = ""
     strength: float = 0.5
+    label: str = ""
+    tags: str = ""
+    tempo: float | None = None
+    key: str = ""
+    reliance: float = GUIDANCE
 
     def __post_init__(self) -> None:
         """Raise UserError for values that no model takes."""
@@ -70,6 +81,7 @@ class ClipRequest:
             raise UserError("give a part to regenerate, or seconds to continue by, not both")
         if self.kind == "continue" and self.seconds is None:
             raise UserError("give the seconds by which the file is continued")
+        self.control()
         if self.seed < 0:
             object.__setattr__(self, "seed", secrets.randbelow(SEEDS))
 
@@ -86,6 +98,11 @@ class ClipRequest:
         if not self.prompt:
             return "make"
         return "continue" if self.start is None else "repair"
+
+    def control(self) -> Control:
+        """Return what the music is to be like; UserError for what can't be read."""
+        key, label, tags = self.key or None, self.label or None, self.tags or None
+        return Control(label, tags, self.tempo, key, self.reliance)
 
     def again(self) -> "ClipRequest":
         """Return the same request with the seeds that follow."""
@@ -130,6 +147,7 @@ def make(
     init = None
     if "init" in paths:
         init = read_init(paths["init"], request.seconds, model.sample_rate, "skip")
+    asked = asked_for(model, None, request.control())
     settings = as_sample_settings(request, source, paths)
     out, files = SampleFolder(folder), []
     with guidance_of(model, request.guidance):
@@ -138,6 +156,7 @@ def make(
                 request.seconds, count=number, init=init, strength=request.strength,
                 prompt=prompt and prompt.audio, keep=prompt and prompt.keep,
                 sampler=sampler, seed=request.seed + first,
+                cond=asked if isinstance(asked, Control) else None,
                 on_step=in_all(on_step, first, number, request.count),
             ).float().cpu()  # fmt: skip
             one = {"seed": request.seed + first, "count": number, "batch_size": number}
@@ -162,6 +181,11 @@ def as_sample_settings(request: ClipRequest, source: str, paths: Mapping[str, Pa
         "regenerate": part,
         "init_audio": files.get("init"),
         "init_strength": request.strength,
+        "label": request.label or None,
+        "tags": request.tags or None,
+        "tempo": request.tempo,
+        "key": request.key or None,
+        "guidance": request.reliance,
     }
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from foundation.audio_module import AudioModel
+from foundation.audio_module import AudioModel, conditions_in
+from foundation.conditions import Conditions
 from foundation.errors import UserError
 from foundation.sampler import Sampler
 from foundation.settings import settings_of
@@ -79,6 +80,7 @@ class Facts:
         takes_init: whether it can resemble a file
         guided: whether it follows a context with a guidance
         part: its place in a song: level_3 to level_0, dance; "" for none
+        conditions: what it can be told of the music
     """
 
     kind: str
@@ -87,6 +89,7 @@ class Facts:
     takes_init: bool
     guided: bool
     part: str
+    conditions: Conditions
 
 
 def facts_of(source: str) -> Facts:
@@ -112,6 +115,7 @@ def _facts(source: str, stamp: float) -> Facts:
         not issubclass(kind.sampler_type, TokenSampler),
         "guidance" in inspect.signature(kind).parameters,
         part_of(kind, settings),
+        conditions_in(settings, str(path)) or Conditions(),
     )
 
 

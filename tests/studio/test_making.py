@@ -7,6 +7,7 @@ import torch
 
 from audio.files import read, write
 from foundation.audio_module import AudioModel
+from foundation.conditions import Conditions
 from foundation.errors import UserError
 from jbdiff.samplers import DDIM, DPM, LatentSampler
 from music_diffusion.studio.making import ClipRequest, as_json, make, sampler_of, varied
@@ -33,7 +34,7 @@ def test_a_request_survives_json_and_its_random_seed_is_told():
     [
         {"count": 0}, {"count": 17}, {"seconds": 0}, {"seconds": 601.0}, {"seconds": -1.0},
         {"start": 1.0}, {"prompt": "a", "start": 0.0, "stop": 1.0, "seconds": 1.0}, {"prompt": "a"},
-        {"path": "/etc/passwd"},
+        {"path": "/etc/passwd"}, {"tempo": 5.0}, {"key": "H dur"}, {"tags": "piano=9"},
     ],
 )  # fmt: skip
 def test_requests_that_fit_no_model_are_refused(settings):
@@ -68,6 +69,25 @@ def test_a_repair_leaves_the_rest(tmp_path):
     assert asked.kind == "repair"
     assert (made[:, 160:400] == 0).all()
     torch.testing.assert_close(made[:, :160], sound[:, :160], atol=1e-3, rtol=0)
+
+
+def test_a_model_is_told_what_it_knows_and_refuses_the_rest(tmp_path):
+    asked = ClipRequest("toy", 0.05, seed=1, label="jazz", tempo=120.0)
+    with pytest.raises(UserError, match="trained without labels"):
+        run(asked, tmp_path)
+    told = []
+
+    class Knows(Tone):
+        conditions = Conditions(labels=["folder=jazz"], tempo=True)
+
+        def generate(self, seconds=None, *, cond=None, **options):
+            told.append(cond)
+            return super().generate(seconds, **options)
+
+    (file,), _ = run(asked, tmp_path, model=Knows())
+    assert told[0].labels == {"": "jazz"} and told[0].tempo == 120
+    assert json.loads(file.with_suffix(".json").read_text())["settings"]["label"] == "jazz"
+    assert facts_of("base").conditions == Conditions()
 
 
 def test_samplers_are_chosen_by_name_with_options():
