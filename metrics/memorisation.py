@@ -21,6 +21,9 @@ class Memorisation:
     Attributes:
         notes: of the score of the nearest passage (`metrics.copying`)
         sound: of the distance to the nearest second, in log-mel statistics, its sign changed
+        in_key: share of generated clips whose nearest passage isn't transposed; 1 / 12 by chance,
+            more where notes, or at least keys, were learned by heart
+        control_in_key: the same of the control
         passages: the nearest passage of each generated clip
         control_clips: real clips that the model wasn't trained on
         training_files: that could be read
@@ -29,6 +32,8 @@ class Memorisation:
 
     notes: Excess
     sound: Excess
+    in_key: float
+    control_in_key: float
     passages: list[Passage]
     control_clips: int
     training_files: int
@@ -45,6 +50,10 @@ class Nearness:
     @property
     def scores(self) -> Tensor:
         return torch.tensor([passage.score for passage in self.passages])
+
+    @property
+    def in_key(self) -> float:
+        return sum(not passage.semitones for passage in self.passages) / len(self.passages)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ class TrainingMusic:
         return Memorisation(
             notes=excess(generated.scores, control.scores),
             sound=excess(-generated.distances, -control.distances),
+            in_key=generated.in_key,
+            control_in_key=control.in_key,
             passages=generated.passages,
             control_clips=len(control.passages),
             training_files=len(self.names),

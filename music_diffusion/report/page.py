@@ -110,6 +110,9 @@ def copies_table(found: dict) -> Table:
         [name, *(figure(found[name], key) for key in keys), meaning]
         for name, meaning in COPIES.items()
     ]
+    untransposed = (figure(found, key) for key in ("in_key", "control_in_key"))
+    meaning = "share whose nearest passage isn't transposed; 0.08 by chance"
+    rows.append(["in its key", *untransposed, "", "", "", meaning])
     head = ["", "generated", "control", "its 99th percentile", "above it", "nearer", ""]
     note = (
         f"The control are {found['control_clips']} clips of real music that the model wasn't "

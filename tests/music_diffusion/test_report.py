@@ -61,6 +61,7 @@ def test_copies_are_named_with_their_places(found):
     copying = found["memorisation"]
     assert copying["notes"]["rate"] == pytest.approx(2 / 7)
     assert copying["notes"]["nearer"] > 0.4 and copying["control_clips"] == 8
+    assert copying["in_key"] >= 2 / 7 and 0 <= copying["control_in_key"] <= 1
     copies = sorted(copying["passages"], key=lambda one: -one["score"])[:2]
     assert {Path(one["track"]).name for one in copies} == {"1.wav", "2.wav"}
     assert all(one["seconds"] == pytest.approx(one["clip_seconds"], abs=0.1) for one in copies)
