@@ -59,7 +59,7 @@ def measure(path: Path, too_loud: TooLoud = "skip") -> Measured:
         size = round(BLOCK * reader.sample_rate)
         for start in range(0, reader.num_samples, AT_ONCE * size):
             samples = reader.read(start, start + AT_ONCE * size)
-            digest.update(samples.contiguous().numpy())
+            digest.update(samples.contiguous().numpy().data)
             clips += count_clips(samples)
             parts.append(block_loudness(in_blocks(samples, size), reader.sample_rate))
     loudness = torch.cat(parts).numpy()

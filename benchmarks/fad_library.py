@@ -57,7 +57,7 @@ def ours(name: str, weights: Path, folders: list[Path]) -> float:
     sides = [embed_files(audio.find(folder), model, device) for folder in folders]
     report("embedding", start)
     start = clock()
-    score = library_score(*sides)
+    score = library_score(sides[0], sides[1])
     report("distance", start)
     return score
 

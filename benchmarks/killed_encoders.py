@@ -32,8 +32,12 @@ RATE = 8000
 class Loudness(Codec):
     """Loudness in 256 steps; a piece takes some milliseconds, so that kills hit all stages."""
 
-    sample_rate, hop, codebook_size, fingerprint = RATE, 8, 256, "loudness"
+    sample_rate, hop, codebook_size = RATE, 8, 256
     piece = 20 * RATE
+
+    @property
+    def fingerprint(self) -> str:
+        return "loudness"
 
     def reach(self, names: tuple[str, ...]) -> int:
         return self.hop
