@@ -12,10 +12,11 @@ except ImportError:  # optional, CUDA only
     flash_attn_func = None
 
 ATTENTIONS = ("auto", "sdpa", "flash")
+Turns = tuple[Tensor, Tensor]  # cosines and sines [L, 1, D / 2] of the positions' angles
 
 
 class Rotary(nn.Module):
-    """Angles of rotary position embedding (Su et al. 2021, arXiv:2104.09864)."""
+    """Turns of rotary position embedding (Su et al. 2021, arXiv:2104.09864)."""
 
     def __init__(self, head_dim: int, base: float = 10000.0):
         super().__init__()
@@ -27,21 +28,22 @@ class Rotary(nn.Module):
         exponents = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device)
         return self.base ** -(exponents / self.head_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the angles [L, D / 2] for x [B, L, ...].
+    def forward(self, x: Tensor) -> Turns:
+        """Return the turns of the positions of x [B, L, ...].
 
         Computed in float32: a module cast to bfloat16 has rounded its buffer.
         """
         return self.at(torch.arange(x.shape[1], dtype=torch.float32, device=x.device))
 
-    def at(self, positions: Tensor) -> Tensor:
-        """Return the angles [L, D / 2] of positions [L], which can be below 0."""
-        return torch.outer(positions, self._frequencies(positions.device))
+    def at(self, positions: Tensor) -> Turns:
+        """Return the turns of positions [L], which can be below 0: once for all blocks."""
+        angles = torch.outer(positions, self._frequencies(positions.device))[:, None]
+        return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotate the pairs (i, i + D / 2) of x [B, L, H, D] by angles [L, D / 2], in float32."""
-    cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # [L, 1, D / 2]
+def rotate(x: Tensor, turns: Turns) -> Tensor:
+    """Rotate the pairs (i, i + D / 2) of x [B, L, H, D] by the turns of L positions, in float32."""
+    cos, sin = turns
     first, second = x.float().chunk(2, -1)
     rotated = torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
     return rotated.to(x.dtype)

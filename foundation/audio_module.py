@@ -3,17 +3,20 @@
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from foundation.batch import Batch, Cond, cond_of, num_examples, take
 from foundation.checks import check_not_empty
 from foundation.codec import Codec, Frozen
+from foundation.compiled import Compiled
 from foundation.conditioner import ConditionalNet
 from foundation.conditions import Conditions, read_conditions
 from foundation.control import Control
@@ -53,8 +56,11 @@ class AudioModel(LightningModule, ABC):
     provenance: Mapping[str, object] | None = None
     base: ClassVar[Path | None] = None
 
+    compiles: bool | None = None  # whether fit compiles the loss; None: on CUDA
+
     def __init__(self, codec: Codec | None = None):
         super().__init__()
+        self._step_losses: Callable[[Batch, Tensor], Tensor] | None = None
         self.frozen = None if codec is None else Frozen(codec)
 
     @property
@@ -216,8 +222,54 @@ class AudioModel(LightningModule, ABC):
         draws = torch.rand(count, device=self.device, dtype=torch.float32)
         return (slices + draws) / (count * ranks)
 
+    def on_fit_start(self) -> None:
+        """Compile the loss for training, where that pays or is asked for."""
+        wanted = self.device.type == "cuda" if self.compiles is None else self.compiles
+        self._step_losses = Compiled(self.losses, "the training step") if wanted else None
+
+    def encoded(self, batch: Batch) -> Batch:
+        """Return the batch with what the codec makes of its audio, where the loss needs that."""
+        return batch
+
+    def step_losses(self, batch: Batch, times: Tensor) -> Tensor:
+        """Compute the losses [B] at times [B] as `losses` does, compiled where that is set."""
+        return (self._step_losses or self.losses)(self.encoded(batch), times)
+
+    @property
+    def fused(self) -> bool | None:
+        """What Adam takes as `fused`: one kernel for all weights, where the model is on CUDA.
+
+        Not with 16-mixed, whose scaled gradients couldn't be clipped.
+        """
+        if self.device.type != "cuda":
+            return None
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        return None if scaled else True
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the Trainer does, also for fused optimizers, which its mixed precision refuses.
+
+        It refuses them as they may unscale gradients themselves; bfloat16 has no scale.
+        """
+        plugin = self.trainer.precision_plugin
+        fused = any(group.get("fused") for group in optimizer.param_groups)
+        scaled = getattr(plugin, "scaler", None) is not None
+        if not gradient_clip_val or not fused or scaled or type(plugin) is not MixedPrecision:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        if gradient_clip_algorithm == "value":
+            clip_grad_value_(weights, gradient_clip_val)
+        else:
+            clip_grad_norm_(weights, gradient_clip_val)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.losses(batch, self.stratified_times(num_examples(batch))).mean()
+        loss = self.step_losses(batch, self.stratified_times(num_examples(batch))).mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=num_examples(batch))
         return loss
 

@@ -6,7 +6,8 @@ Parameter names are those of SEDD's published checkpoints.
 import torch
 from torch import Tensor, nn
 
-from foundation.attention import attend, rotate
+from foundation.attention import Turns, attend, rotate
+from foundation.recomputed import gelu_linear, modulated_norm
 
 
 class NoiseEmbedding(nn.Module):
@@ -55,19 +56,20 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.adaLN_modulation = zeroed(nn.Linear(cond_dim, 6 * hidden_size))
 
-    def forward(self, h: Tensor, c: Tensor, angles: Tensor) -> Tensor:
-        """Update h [B, L, D] given the condition c [B, cond_dim] and rotary angles."""
+    def forward(self, h: Tensor, c: Tensor, turns: Turns) -> Tensor:
+        """Update h [B, L, D] given the condition c [B, cond_dim] and the positions' turns."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c)[:, None].chunk(
             6, -1
         )
-        update = self._attend(modulate(self.norm1(h), shift1, scale1), angles)
+        update = self._attend(modulated_norm(self.norm1, h, shift1, scale1), turns)
         h = h + gate1 * self.dropout(update)
-        update = self.mlp(modulate(self.norm2(h), shift2, scale2))
-        return h + gate2 * self.dropout(update)
+        update = self.mlp[0](modulated_norm(self.norm2, h, shift2, scale2))
+        return h + gate2 * self.dropout(gelu_linear(self.mlp[2], update))
 
-    def _attend(self, h: Tensor, angles: Tensor) -> Tensor:
+    def _attend(self, h: Tensor, turns: Turns) -> Tensor:
         q, k, v = self.attn_qkv(h).unflatten(-1, (3, self.num_heads, -1)).unbind(2)  # [B, L, H, d]
-        out = attend(rotate(q, angles), rotate(k, angles), v, self.attention)
+        v = v.contiguous()  # a view of all three would keep all three until the backward pass
+        out = attend(rotate(q, turns), rotate(k, turns), v, self.attention)
         return self.attn_out(out.flatten(2))
 
 

@@ -37,7 +37,7 @@ class Dance(AudioModel):
         learning_rate: Adam's
         sampler: the sampler of demos and of `generate`
         demo_strength: how much of the mono audio the refined demos keep, 0 to 1
-        compile: compile the network
+        compile: compile the training step and the network; if null, the training step on CUDA
         init_from: weights to start from: a checkpoint or export of Dance, or a published file
     """
 
@@ -51,7 +51,7 @@ class Dance(AudioModel):
         learning_rate: float = 4e-5,
         sampler: LatentSampler = DDIM(steps=250),  # noqa: B008 (frozen)
         demo_strength: float = 0.23,
-        compile: bool = False,
+        compile: bool | None = None,
         init_from: str | None = None,
     ):
         super().__init__()
@@ -60,6 +60,7 @@ class Dance(AudioModel):
         self.diffusion = net()
         self.diffusion.check_length(length)
         self.start_from(init_from)
+        self.compiles = compile
         if compile:
             self.diffusion.compile()
         self.sample_rate = sample_rate
@@ -204,7 +205,9 @@ class Dance(AudioModel):
         super().on_load_checkpoint(checkpoint)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.diffusion.parameters(), lr=self.learning_rate)
+        return torch.optim.Adam(
+            self.diffusion.parameters(), lr=self.learning_rate, fused=self.fused
+        )
 
 
 def fitted(x: Tensor, length: int) -> Tensor:

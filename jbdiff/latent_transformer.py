@@ -120,10 +120,10 @@ class LatentDiT(VelocityNet):
         if context is not None:
             h = torch.cat([context[0].to(h.dtype), h], 1)
             places, before = torch.cat([context[1], places]), len(context[1])
-        angles = self.rotary.at(places)
+        turns = self.rotary.at(places)
         level = self.time_embed(TIME_SCALE * t)
         c = silu(level if told is None else level + told)
         for conv, block in zip(self.convs, self.blocks, strict=True):
-            h = block(h + conv(h.transpose(1, 2)).transpose(1, 2), c, angles)
+            h = block(h + conv(h.transpose(1, 2)).transpose(1, 2), c, turns)
         shift, scale = self.modulation(c)[:, None].chunk(2, -1)
         return self.latent_out(modulate(self.norm(h[:, before:]), shift, scale)).transpose(1, 2)

@@ -58,7 +58,7 @@ class JBDiff(AudioModel):
         sampler: the sampler of demos and of `generate`
         guidance: how much demos and `generate` rely on the context; 1 is the plain prediction; if
             null, 1.5 at level 3, 3.66 at others
-        compile: compile the network
+        compile: compile the training step and the network; if null, the training step on CUDA
         init_from: weights to start from: `base` at level 3, a checkpoint or export of this level,
             or one of Jukebox Diffusion v1, which can be the codec_path as well
     """
@@ -83,7 +83,7 @@ class JBDiff(AudioModel):
         min_snr_gamma: float | None = None,
         sampler: LatentSampler = DPM(steps=50),  # noqa: B008 (frozen)
         guidance: float | None = None,
-        compile: bool = False,
+        compile: bool | None = None,
         init_from: str | None = None,
     ):
         usual = defaults_of(jb_level)
@@ -109,6 +109,7 @@ class JBDiff(AudioModel):
         check_channels(self.net, self.codec)
         self.net.check_length(base_tokens)
         self.start_from(init_from)
+        self.compiles = compile
         if compile:
             self.net.compile()
         self.sample_rate, self.stream = self.codec.sample_rate, main_stream(self.codec)
@@ -153,6 +154,9 @@ class JBDiff(AudioModel):
         parts = {name: made[stream] for name, stream in streams.items()}
         return parts | {"context": context[self.stream]}
 
+    def encoded(self, batch: Batch) -> Batch:
+        return batch if self.stream in batch else batch | self._encode_batch(batch)
+
     def losses(
         self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -174,7 +178,7 @@ class JBDiff(AudioModel):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the plain loss, and train on the loss weighted by min-SNR where that is set."""
         times = self.stratified_times(num_examples(batch))
-        losses = self.losses(batch, times)
+        losses = self.step_losses(batch, times)
         self.log("train/loss", losses.mean(), prog_bar=True, batch_size=len(losses))
         if self.min_snr_gamma:
             losses = losses * min_snr_weight(times, self.min_snr_gamma)
@@ -293,7 +297,7 @@ class JBDiff(AudioModel):
         }
 
     def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate, fused=self.fused)
         if not self.warmup_steps:
             return {"optimizer": optimizer}
         return self.warmed_up(optimizer, self.warmup_steps)

@@ -9,15 +9,16 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear, silu
+from torch.nn.functional import silu
 from torch.utils.checkpoint import checkpoint
 
 from foundation.attention import Rotary, check_attention
 from foundation.batch import Cond
 from foundation.errors import UserError
-from foundation.transformer import Block, NoiseEmbedding, modulate, zeroed
+from foundation.transformer import Block, NoiseEmbedding
 from sedd.codebook_layers import LowRankHead, initial_embedding, standardise
 from sedd.score_net import ScoreNet
+from sedd.vocabulary import OutputLayer
 
 
 class TokenEmbedding(nn.Module):
@@ -33,47 +34,6 @@ class TokenEmbedding(nn.Module):
         """Embed tokens [B, K, L] as [B, L, D]."""
         rows = x + self.vocab_size * torch.arange(x.shape[1], device=x.device)[:, None]
         return nn.functional.embedding(rows, self.embedding).sum(1)
-
-
-class OutputLayer(nn.Module):
-    """Read the logits of every state of each codebook; float32 even under autocast."""
-
-    def __init__(self, hidden_size: int, vocab_size: int, num_codebooks: int, cond_dim: int):
-        super().__init__()
-        self.num_codebooks = num_codebooks
-        self.norm_final = nn.LayerNorm(hidden_size, bias=False)
-        self.linear = zeroed(nn.Linear(hidden_size, num_codebooks * vocab_size))
-        self.adaLN_modulation = zeroed(nn.Linear(cond_dim, 2 * hidden_size))
-        self.codebooks: LowRankHead | None = None
-
-    def forward(self, h: Tensor, c: Tensor) -> Tensor:
-        """Map h [B, L, D] to logits [B, K, L, V]."""
-        h = self._modulated(h, c)
-        with torch.autocast(h.device.type, enabled=False):
-            logits = linear(h.float(), self._weight(), self.linear.bias.float())
-        return logits.unflatten(-1, (self.num_codebooks, -1)).transpose(1, 2)
-
-    def at(self, h: Tensor, c: Tensor, where: Tensor, num_states: int) -> list[Tensor]:
-        """Map h [B, L, D] to each codebook's logits [P_k, num_states] of the first states.
-
-        `where` [B, K, L] says of which tokens, P_k of codebook k.
-        """
-        h = self._modulated(h, c)
-        with torch.autocast(h.device.type, enabled=False):
-            weights = self._weight().unflatten(0, (self.num_codebooks, -1))[:, :num_states]
-            biases = self.linear.bias.float().unflatten(0, (self.num_codebooks, -1))
-            return [
-                linear(h[places].float(), weight, bias[:num_states])
-                for places, weight, bias in zip(where.unbind(1), weights, biases, strict=True)
-            ]
-
-    def _modulated(self, h: Tensor, c: Tensor) -> Tensor:
-        shift, scale = self.adaLN_modulation(c)[:, None].chunk(2, -1)
-        return modulate(self.norm_final(h), shift, scale)
-
-    def _weight(self) -> Tensor:
-        weight = self.linear.weight.float()
-        return weight if self.codebooks is None else weight + self.codebooks()
 
 
 class DDiT(ScoreNet):
@@ -152,17 +112,15 @@ class DDiT(ScoreNet):
         in_order = torch.cat(logits)[codebook.argsort(stable=True).argsort()]  # [P, V]
         return self._log_score(in_order, sigma[batch]).scatter(-1, x[where][:, None], 0)
 
-    def cross_entropy(
+    def mask_scores(
         self, x: Tensor, sigma: Tensor, x0: Tensor, where: Tensor, cond: Cond | None = None
-    ) -> Tensor:
-        logits = self.output_layer.at(*self._hidden(x, sigma, cond), where, self.vocab_size - 1)
-        nats = [
-            cross_entropy(row, clean[places], reduction="none")
-            for row, clean, places in zip(logits, x0.unbind(1), where.unbind(1), strict=True)
-        ]
-        zeros = torch.zeros_like(x[:, 0], dtype=torch.float32)
-        rows = zip(where.unbind(1), nats, strict=True)
-        return torch.stack([zeros.masked_scatter(places, row) for places, row in rows], 1)
+    ) -> tuple[Tensor, Tensor]:
+        hidden = self._hidden(x, sigma, cond)
+        total, at = self.output_layer.sums(*hidden, x0, where, self.vocab_size - 1)
+        if not self.scale_by_sigma:
+            return total, at
+        offset = self._offset(sigma)[:, None, None]
+        return total - offset, at - offset
 
     def start_from_codes(self, vectors: Tensor) -> None:
         """Start embeddings and output layer from the codes' vectors [K, N, D] in the codec."""
@@ -185,17 +143,20 @@ class DDiT(ScoreNet):
         level = self.sigma_map(torch.zeros_like(sigma) if self.time_independent else sigma)
         told = self.told_by(cond, len(x))
         c = silu(level if told is None else level + told)
-        angles = self.rotary_emb(h)
+        turns = self.rotary_emb(h)
         for block in self.blocks:
             if self.checkpoint_activations and self.training:
-                h = cast("Tensor", checkpoint(block, h, c, angles, use_reentrant=False))
+                h = cast("Tensor", checkpoint(block, h, c, turns, use_reentrant=False))
             else:
-                h = block(h, c, angles)
+                h = block(h, c, turns)
         return h, c
 
     def _log_score(self, logits: Tensor, sigma: Tensor) -> Tensor:
         """Turn logits [B, ..., V] at sigma [B] into log scores."""
         if not self.scale_by_sigma:
             return logits
-        offset = torch.log(torch.expm1(sigma.float())) + math.log(self.vocab_size - 1)
-        return logits - offset.reshape(-1, *(1,) * (logits.dim() - 1))
+        return logits - self._offset(sigma).reshape(-1, *(1,) * (logits.dim() - 1))
+
+    def _offset(self, sigma: Tensor) -> Tensor:
+        """Return by how much log scores lie below the logits at sigma [B]: [B]."""
+        return torch.log(torch.expm1(sigma.float())) + math.log(self.vocab_size - 1)

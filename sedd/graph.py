@@ -172,15 +172,21 @@ class Absorb(Graph):
 
     def score_entropy(self, log_score: Tensor, sigma: Tensor, x: Tensor, x0: Tensor) -> Tensor:
         """Compute it at the masks only: elsewhere nothing can have come, and it is 0."""
-        masked = x == self.mask_id
-        log_score = _full_precision(log_score[masked])  # [M, V]
-        ratio = 1 / torch.expm1(_full_precision(align(sigma, x).expand(x.shape)[masked]))  # [M]
-        positive = log_score[:, :-1].exp().sum(-1)
-        negative = ratio * log_score.gather(-1, x0[masked][:, None])[:, 0]
-        entropy = positive - negative + _minimum(ratio)
-        return torch.zeros(x.shape, dtype=entropy.dtype, device=x.device).masked_scatter(
-            masked, entropy
-        )
+        codes = _full_precision(log_score)[..., :-1]
+        at_x0 = codes.gather(-1, x0[..., None])[..., 0]
+        return self.mask_entropy(codes.logsumexp(-1), at_x0, sigma, x == self.mask_id)
+
+    def mask_entropy(
+        self, log_total: Tensor, log_at_x0: Tensor, sigma: Tensor, masked: Tensor
+    ) -> Tensor:
+        """Compute the score entropy [B, ...] of the tokens `masked` [B, ...], 0 elsewhere.
+
+        From the logarithm of the sum of their scores, and their log score of x0, both [B, ...].
+        """
+        ratio = 1 / torch.expm1(_full_precision(align(sigma, masked)))
+        positive = log_total.where(masked, 0).exp()  # what isn't read mustn't overflow
+        negative = ratio * log_at_x0.where(masked, 0)
+        return (positive - negative + _minimum(ratio)).where(masked, 0)
 
     def score_of_clean(self, log_probs: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
         """Scale the laws of the masks; others don't move, and theirs mean nothing."""
@@ -236,7 +242,7 @@ class Uniform(Graph):
         low, high = expm1 / (expm1 + n), 1 + n / expm1
         at_x = log_score.gather(-1, x[..., None])[..., 0]
         at_x0 = log_score.gather(-1, x0[..., None])[..., 0]
-        positive = log_score.exp().sum(-1) - at_x.exp()
+        positive = log_score.logsumexp(-1).exp() - at_x.exp()
         others = log_score.sum(-1) - at_x
         clean = low * others, (n - 1) * _minimum(low)
         moved = others + (high - 1) * at_x0, _minimum(high) - (n - 2)

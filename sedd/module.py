@@ -52,7 +52,7 @@ class SEDD(AudioModel):
             FirstHitting where the graph masks tokens, which takes the fewest network calls, and
             Analytic elsewhere
         demo_windows: windows at most in a demo, which lasts no longer than the callback asks
-        compile: compile the network
+        compile: compile the training step and the network; if null, the training step on CUDA
         init_from: weights to start from: `base`, a checkpoint or export of SEDD, or a published
             file
         start_from_codebooks: start the network's embeddings and output layer from the codec's codes
@@ -80,7 +80,7 @@ class SEDD(AudioModel):
         objective: Callable[[Graph, Noise], Objective] = ScoreEntropy,
         sampler: TokenSampler | None = None,
         demo_windows: int = 3,
-        compile: bool = False,
+        compile: bool | None = None,
         init_from: str | None = None,
         start_from_codebooks: bool = False,
         group: int = 1,
@@ -105,6 +105,7 @@ class SEDD(AudioModel):
         if start_from_codebooks:
             self._start_from_codebooks()
         self.start_from(init_from)
+        self.compiles = compile
         if compile:
             self.net.compile()
         self.sample_rate = codec.sample_rate
@@ -138,6 +139,9 @@ class SEDD(AudioModel):
     def decode(self, tokens: Tensor) -> Tensor:
         """Decode tokens [B, K, L] to audio [B, C, L * hop]; ValueError if the codec doesn't."""
         return self.codec.check_decoded(self.codec.decode(tokens), tokens)
+
+    def encoded(self, batch: Batch) -> Batch:
+        return batch if "tokens" in batch else batch | {"tokens": self.tokens(batch)}
 
     def losses(
         self, batch: Batch, times: Tensor, generator: torch.Generator | None = None
@@ -245,8 +249,9 @@ class SEDD(AudioModel):
     def configure_optimizers(self) -> dict:
         hparams = self.hparams
         optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=hparams["learning_rate"], weight_decay=hparams["weight_decay"]
-        )
+            self.net.parameters(), lr=hparams["learning_rate"],
+            weight_decay=hparams["weight_decay"], fused=self.fused,
+        )  # fmt: skip
         return self.warmed_up(optimizer, hparams["warmup_steps"])
 
 

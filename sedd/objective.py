@@ -1,13 +1,13 @@
 """What SEDD minimises."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from foundation.errors import UserError
-from sedd.graph import Graph, jumps_to_limit, masks_alone
+from sedd.graph import Absorb, Graph, jumps_to_limit, masks_alone
 from sedd.noise import Noise
 from sedd.score_net import Conditioned, PartScoreFn, ScoreFn, scores_at
 
@@ -57,8 +57,15 @@ class ScoreEntropy(Objective):
     ) -> Tensor:
         sigma, rate = self.noise.sigma(times), self.noise.rate(times)
         x_t = self.graph.perturb(tokens, sigma, generator)
-        entropy = self.graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)
-        return rate * entropy.flatten(1).mean(1)
+        return rate * self._entropy(net, sigma, x_t, tokens).flatten(1).mean(1)
+
+    def _entropy(self, net: ScoreFn, sigma: Tensor, x_t: Tensor, tokens: Tensor) -> Tensor:
+        """Compute the score entropy [B, K, L]; masks need two numbers of a row of scores alone."""
+        graph = self.graph
+        if isinstance(net, Conditioned) and type(graph) is Absorb:  # a subclass may differ
+            masked = graph.movable(x_t)
+            return graph.mask_entropy(*net.mask_scores(x_t, sigma, tokens, masked), sigma, masked)
+        return graph.score_entropy(net(x_t, sigma), sigma, x_t, tokens)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,10 @@ class Subs(Objective):
     from the law of a token given all the others. Either way it bounds the negative log-likelihood.
     """
 
+    masks: bool = field(init=False, repr=False, compare=False)  # asked once, not in each step
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "masks", masks_alone(self.graph))
         if not jumps_to_limit(self.graph):
             raise UserError(
                 "Subs is for graphs whose tokens jump to their noise at rate 1, and "
@@ -88,7 +98,7 @@ class Subs(Objective):
     ) -> Tensor:
         sigma, rate = self.noise.sigma(times), self.noise.rate(times)
         x_t = self.graph.perturb(tokens, sigma, generator)
-        if masks_alone(self.graph):
+        if self.masks:
             nats = self._cross_entropy(net, sigma, x_t, tokens)
             return rate / torch.expm1(sigma) * nats.flatten(1).mean(1)
         log_score = self.log_score(net)(x_t, sigma)
@@ -102,12 +112,13 @@ class Subs(Objective):
         """Compute -log p(token) [B, K, L] at the masks, 0 elsewhere."""
         masked = self.graph.movable(x_t)
         if isinstance(net, Conditioned):
-            return net.cross_entropy(x_t, sigma, tokens, masked)
+            log_total, log_at = net.mask_scores(x_t, sigma, tokens, masked)
+            return (log_total - log_at).where(masked, 0)
         log_probs = net(x_t, sigma)[..., : self.graph.codebook_size].log_softmax(-1)
         return -log_probs.gather(-1, tokens[..., None])[..., 0] * masked
 
 
-@dataclass(frozen=True)
+@dataclass  # a frozen one can't be called in a compiled graph
 class CleanScores(PartScoreFn):
     """The log scores of a network that Subs trained."""
 

@@ -4,9 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from foundation.batch import Cond
 from foundation.conditioner import ConditionalNet
@@ -43,16 +41,16 @@ class ScoreNet(ConditionalNet, ABC):
         """Return log scores [P, V] of the P tokens of x where `where` [B, K, L] is true."""
         return self(x, sigma, cond)[where]
 
-    def cross_entropy(
+    def mask_scores(
         self, x: Tensor, sigma: Tensor, x0: Tensor, where: Tensor, cond: Cond | None = None
-    ) -> Tensor:
-        """Compute -log p(x0 | x) [B, K, L] at the masks `where`, and 0 elsewhere.
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the losses of the absorbing graph read of the masks `where`, both [B, K, L].
 
-        The scores of all but the mask, which is the last state, are read as logits.
+        The logarithm of the sum of the scores of all codes, which are all states but the last, and
+        the log score of the clean token x0. Where there is no mask they are finite and not read.
         """
-        logits = self.log_score_at(x, sigma, where, cond)[:, :-1]
-        nats = cross_entropy(logits, x0[where], reduction="none")
-        return torch.zeros_like(x, dtype=nats.dtype).masked_scatter(where, nats)
+        log_score = self(x, sigma, cond)[..., :-1]
+        return log_score.logsumexp(-1), log_score.gather(-1, x0[..., None])[..., 0]
 
     def start_from_codes(self, vectors: Tensor) -> None:
         """Start what belongs to single codes from their vectors [K, N, D] in the codec."""
@@ -81,7 +79,7 @@ class PartScoreFn(ABC):
         """Return log scores [P, V] of the P tokens of x where `where` [B, K, L] is true."""
 
 
-@dataclass(frozen=True)
+@dataclass  # a frozen one can't be called in a compiled graph
 class Conditioned(PartScoreFn):
     """A network with the metadata of a batch."""
 
@@ -98,8 +96,10 @@ class Conditioned(PartScoreFn):
     def at(self, x: Tensor, sigma: Tensor, where: Tensor) -> Tensor:
         return self.net.log_score_at(x, sigma, where, self.cond)
 
-    def cross_entropy(self, x: Tensor, sigma: Tensor, x0: Tensor, where: Tensor) -> Tensor:
-        return self.net.cross_entropy(x, sigma, x0, where, self.cond)
+    def mask_scores(
+        self, x: Tensor, sigma: Tensor, x0: Tensor, where: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return self.net.mask_scores(x, sigma, x0, where, self.cond)
 
 
 def scores_at(score_fn: ScoreFn, x: Tensor, sigma: Tensor, where: Tensor) -> Tensor:
