@@ -23,31 +23,40 @@ from benchmarks.sedd_originals import (
 from sedd.ddit import DDiT
 from sedd.graph import Absorb, Graph, Uniform
 from sedd.noise import LogLinear
-from sedd.objective import ScoreEntropy
+from sedd.objective import Objective, ScoreEntropy, Subs
 from sedd.samplers import Analytic, FirstHitting, TokenSampler
-from sedd.score_net import Conditioned
+from sedd.score_net import Conditioned, ScoreFn
 
 HEADS = 4
-MDLM = {"normalise": True, "time_conditioning": False}
-KINDS = {  # of networks: the original's, or options of ours
+ORIGINALS: dict[str, Callable[[OriginalNet, Tensor, Tensor], Tensor]] = {
     "the original": sedd_loss,
-    "ours": {},
     "MDLM": mdlm_loss,
-    "ours, as MDLM": MDLM,
-    "ours, uniform": {"scale_by_sigma": False},
 }
+OURS: dict[str, tuple[type[Graph], type[Objective]]] = {
+    "ours": (Absorb, ScoreEntropy),
+    "ours, Subs": (Absorb, Subs),
+    "ours, uniform": (Uniform, ScoreEntropy),
+}
+KINDS = ("the original", "ours", "MDLM", "ours, Subs", "ours, uniform")
 
 
 def losses_of(kind: str, sizes: argparse.Namespace) -> Callable[[Tensor, Tensor], Tensor]:
     """Build a network and return its mean loss as a function of tokens [B, L] and times [B]."""
-    made = KINDS[kind]
-    if callable(made):
+    if kind in ORIGINALS:
         net = OriginalNet(sizes.codes + 1, sizes.hidden, sizes.blocks, HEADS, 0.1)
-        return partial(made, net)
-    graph: Graph = Uniform(sizes.codes) if "uniform" in kind else Absorb(sizes.codes)
-    net = DDiT(graph.dim, 1, sizes.hidden, sizes.blocks, HEADS, **made)
-    objective = ScoreEntropy(graph, LogLinear())
+        return partial(ORIGINALS[kind], net)
+    graph_type, objective_type = OURS[kind]
+    graph = graph_type(sizes.codes)
+    objective = objective_type(graph, LogLinear())
+    net = network(sizes, graph, time_conditioning=kind != "ours, Subs")
     return lambda tokens, t: objective.losses(Conditioned(net), tokens[:, None], t).mean()
+
+
+def network(sizes: argparse.Namespace, graph: Graph, time_conditioning: bool = True) -> DDiT:
+    return DDiT(
+        graph.dim, 1, sizes.hidden, sizes.blocks, HEADS, scale_by_sigma=graph.mask_id is not None,
+        time_conditioning=time_conditioning,
+    )  # fmt: skip
 
 
 def stepper(kind: str, sizes: argparse.Namespace) -> Callable[[], None]:
@@ -60,7 +69,7 @@ def stepper(kind: str, sizes: argparse.Namespace) -> Callable[[], None]:
 
 def alone(kind: str, sizes: argparse.Namespace) -> None:
     step = stepper(kind, sizes)
-    for _ in range(2):  # the second keeps gradients beside its activations
+    for _ in range(2):  # the second has gradients beside its activations
         step()
 
 
@@ -74,11 +83,11 @@ class Counted(Conditioned):
         return super().at(x, sigma, where)
 
 
-def ours_sample(net: DDiT, sampler: TokenSampler, shape: tuple[int, int], codes: int) -> int:
+def ours_sample(score_fn: ScoreFn, graph: Graph, sampler: TokenSampler, tokens: int) -> int:
     """Sample tokens and return the network's calls."""
     Counted.calls = 0
-    empty = torch.zeros(shape, dtype=torch.long)[:, None]
-    sampler.sample(Counted(net), Absorb(codes), LogLinear(), empty, empty.bool())
+    empty = torch.zeros(1, 1, tokens, dtype=torch.long)
+    sampler.sample(score_fn, graph, LogLinear(), empty, empty.bool())
     return Counted.calls
 
 
@@ -86,18 +95,22 @@ def samplers(sizes: argparse.Namespace) -> None:
     """Print calls and tokens per CPU second of the samplers at many steps."""
     shape, steps = (1, sizes.tokens), sizes.steps
     original = OriginalNet(sizes.codes + 1, sizes.hidden, sizes.blocks, HEADS, 0.0).eval()
-    net, masks = (
-        DDiT(sizes.codes + 1, 1, sizes.hidden, sizes.blocks, HEADS, **options).eval()
-        for options in ({}, MDLM)
-    )
-    first = FirstHitting(min(steps, sizes.tokens))
+    graph = Absorb(sizes.codes)
+    plain = Counted(network(sizes, graph).eval())
+    timeless = Counted(network(sizes, graph, time_conditioning=False).eval())
+    subs = Subs(graph, LogLinear()).log_score(plain)
+    ours = {
+        "ours, Analytic": (plain, Analytic(steps)),
+        "ours, Analytic, no time": (timeless, Analytic(steps)),
+        "ours, Subs, Analytic": (subs, Analytic(steps)),
+        "ours, FirstHitting (default)": (plain, FirstHitting(min(steps, sizes.tokens))),
+    }
     runs = {
         "the original, analytic": partial(sedd_sample, original, shape, steps),
         "MDLM, cached": partial(mdlm_sample, original, shape, steps),
-        "ours, Analytic": partial(ours_sample, net, Analytic(steps), shape, sizes.codes),
-        "ours, FirstHitting": partial(ours_sample, net, first, shape, sizes.codes),
-        "ours, as MDLM, Analytic": partial(ours_sample, masks, Analytic(steps), shape, sizes.codes),
     }
+    for name, (score_fn, sampler) in ours.items():
+        runs[name] = partial(ours_sample, score_fn, graph, sampler, sizes.tokens)
     calls = {name: run() for name, run in runs.items()}
     taken = compare(f"{sizes.tokens} tokens, {steps}", runs, sizes.repeats)
     for name, count in calls.items():

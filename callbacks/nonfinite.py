@@ -13,6 +13,7 @@ from foundation.checks import check_at_least
 from foundation.errors import DivergedError, UserError
 
 SMALLEST_SCALE = 2.0**-14  # of losses in float16; the method starts at 2 ** 16
+LOOK = 20  # steps between two looks at what fused optimizers have left out
 log = logging.getLogger(__name__)
 ADVICE = (
     "try a lower --model.learning_rate, --trainer.gradient_clip_val 1 or --trainer.precision "
@@ -26,7 +27,9 @@ class NonFinite(Callback):
     Once a weight is nan, all are, a step later. So training stops with a DivergedError where the
     loss or a gradient is nan or infinite, in any of the processes; nothing is saved of it. Where
     losses are scaled for float16 (16-mixed), an infinite gradient is part of the method, which then
-    halves the scale; there the loss counts, and a scale that has nearly vanished.
+    halves the scale; there the loss counts, and a scale that has nearly vanished. A fused optimizer
+    on CUDA leaves a bad step out by itself, so that the host needn't wait in every step: there they
+    are counted every 20 steps, and before a validation and the end.
 
     Args:
         skip: leave out so many steps of a run, with all the batches accumulated in each, before
@@ -37,6 +40,7 @@ class NonFinite(Callback):
         check_at_least(0, skip=skip)
         self.skip, self.skipped = skip, 0
         self._loss = torch.zeros(())  # the sum since the last step
+        self._left_out: Tensor | None = None  # by a fused optimizer, since the last look
         self._before = math.nan
 
     def state_dict(self) -> dict[str, int]:
@@ -70,7 +74,10 @@ class NonFinite(Callback):
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1
         largest = get_total_norm([] if scaler else gradients, norm_type=math.inf)
-        summed, self._loss = self._loss, torch.zeros(())
+        summed, self._loss = self._loss, torch.zeros_like(self._loss)
+        if scaler is None and leaves_out(optimizer):
+            self._let_leave_out(trainer, optimizer, summed + largest.to(summed))
+            return
         loss, gradient = torch.stack([summed, largest.to(summed)]).tolist()  # one transfer
         bad = not math.isfinite(loss + gradient) or scale < SMALLEST_SCALE
         if trainer.strategy.reduce_boolean_decision(bad, all=False):
@@ -78,9 +85,38 @@ class NonFinite(Callback):
         else:
             self._before = loss / scale
 
+    def _let_leave_out(self, trainer: Trainer, optimizer: Optimizer, number: Tensor) -> None:
+        """Tell a fused optimizer to leave the step out if a number isn't finite, unread here."""
+        bad = (~number.isfinite()).float()
+        if trainer.world_size > 1:
+            bad = trainer.strategy.reduce(bad, reduce_op="sum").clamp(max=1)
+        optimizer.found_inf = bad  # type: ignore[attr-defined] (what a GradScaler sets, too)
+        self._left_out = bad if self._left_out is None else self._left_out + bad
+        if (trainer.global_step + 1) % LOOK == 0:
+            self._look(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        """Count the steps that a fused optimizer left out; stop where there were too many."""
+        found, self._left_out = self._left_out, None
+        for _ in range(0 if found is None else int(found)):
+            self._leave_out(trainer, [], math.nan)
+
     def _leave_out(self, trainer: Trainer, weights: list[Tensor], loss: float) -> None:
         """Leave a step out, or stop where there were too many."""
-        what = "a gradient isn't finite" if math.isfinite(loss) else f"the loss is {loss:g}"
+        self._report(
+            trainer, "a gradient isn't finite" if math.isfinite(loss) else f"the loss is {loss:g}"
+        )
+        for weight in weights:
+            weight.grad = None  # optimizers pass over weights without one
+
+    def _report(self, trainer: Trainer, what: str) -> None:
+        """Count a step that is left out; DivergedError where there were too many."""
         before = "" if math.isnan(self._before) else f" (the loss before was {self._before:.4g})"
         text = f"step {trainer.global_step + 1}: {what}{before}"
         if self.skipped >= self.skip:
@@ -91,5 +127,9 @@ class NonFinite(Callback):
             log.warning("%s: left out, %d of at most %d", text, self.skipped, self.skip)
         for logger in trainer.loggers:
             logger.log_metrics({"train/skipped_steps": self.skipped}, trainer.global_step + 1)
-        for weight in weights:
-            weight.grad = None  # optimizers pass over weights without one
+
+
+def leaves_out(optimizer: Optimizer) -> bool:
+    """Say whether an optimizer skips a step by its `found_inf`, on a device that computes ahead."""
+    groups = optimizer.param_groups
+    return all(group.get("fused") and group["params"][0].is_cuda for group in groups)

@@ -7,6 +7,8 @@ import threading
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from foundation.checks import check_at_least
+
 log = logging.getLogger(__name__)
 
 
@@ -21,9 +23,15 @@ class Termination(Callback):
     signals reach several of them, or one twice, they wait for each other for ever. Here a signal
     leaves a note, and the processes agree on it where all of them pass. A second Ctrl-C is part of
     the first where one process trains; where several do, it stops them at once, without saving.
+
+    Args:
+        every_n_batches: from one agreement of several processes to the next, for which they wait;
+            the batches between two must fit into the time that a cluster leaves after its signal
     """
 
-    def __init__(self):
+    def __init__(self, every_n_batches: int = 10):
+        check_at_least(1, every_n_batches=every_n_batches)
+        self.every_n_batches = every_n_batches
         self._asked: type[BaseException] | None = None
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,14 +65,20 @@ class Termination(Callback):
                 raise KeyboardInterrupt  # it ends the other processes, which pass this over
             log.info("stopping after this step; Ctrl-C again stops at once, without saving")
 
-    def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        if trainer.world_size == 1 or batch_idx % self.every_n_batches == 0:
+            self._agree(trainer)
+
+    def _agree(self, trainer: Trainer) -> None:
         agree = trainer.strategy.reduce_boolean_decision
         if agree(self._asked is not None, all=False):
             interrupted = agree(self._asked is KeyboardInterrupt, all=False)
             raise AgreedInterrupt if interrupted else SIGTERMException
 
     def on_validation_start(self, trainer: Trainer, *_: object) -> None:
-        self.on_train_batch_start(trainer)
+        self._agree(trainer)
 
     def on_validation_batch_start(self, trainer: Trainer, *_: object) -> None:
-        self.on_train_batch_start(trainer)
+        self._agree(trainer)

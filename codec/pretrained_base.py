@@ -19,9 +19,10 @@ from codec.pretrained_files import (
     load_model,
     read_settings,
 )
-from foundation.codec import LATENTS, Codec, full_precision, with_channels
+from foundation.codec import LATENTS, Codec, with_channels
 from foundation.errors import UserError
 from foundation.pieces import Piece, Read, ahead, pieces
+from foundation.precision import full_precision
 from foundation.weights import fingerprint
 
 

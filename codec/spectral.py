@@ -14,10 +14,11 @@ from torch.nn.functional import pad
 from audio.griffin_lim import griffin_lim, reach
 from codec.spectral_network import SpectralConfig, SpectralNetwork
 from codec.spectral_quantiser import PredictiveQuantiser
-from foundation.codec import LATENTS, Codec, full_precision, mono
+from foundation.codec import LATENTS, Codec, mono
 from foundation.errors import UserError
 from foundation.files import user_path
 from foundation.pieces import split
+from foundation.precision import full_precision
 from foundation.weights import fingerprint, load_strictly, read_state, under
 
 EMBEDDED = Path(__file__).with_name("spectral.safetensors")

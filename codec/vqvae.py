@@ -11,7 +11,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from foundation.codec import full_precision, mono
+from foundation.codec import mono
+from foundation.precision import full_precision
 
 SAMPLE_RATE = 44100
 HOPS = (8, 32, 128)  # of levels 0, 1, 2

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from codec.wavtokenizer_decoder import BANDWIDTHS, Backbone, Head
 from codec.wavtokenizer_encoder import DIM, MARGIN, PIECE, Encoder
-from foundation.codec import Codec, full_precision, mono
+from foundation.codec import Codec, mono
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from foundation.pieces import Read, ahead, pieces
+from foundation.precision import full_precision
 from foundation.weights import fingerprint, mismatch, read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096

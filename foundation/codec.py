@@ -212,11 +212,6 @@ class Frozen(nn.Module, Generic[Held]):
         return self  # weight averaging copies the owner but not the codec
 
 
-def full_precision(x: Tensor) -> torch.autocast:
-    """Turn mixed precision off on the device of x: in bfloat16 a codec's codes change."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
 def with_channels(audio: Tensor, channels: int) -> Tensor:
     """Return audio [B, C, T] as [B, channels, T], its mean repeated where C differs."""
     if audio.dim() == 3 and audio.shape[1] == channels:

@@ -3,6 +3,8 @@
 Parameter names are those of SEDD's published checkpoints.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -64,7 +66,7 @@ class Block(nn.Module):
         update = self._attend(modulated_norm(self.norm1, h, shift1, scale1), turns)
         h = h + gate1 * self.dropout(update)
         update = self.mlp[0](modulated_norm(self.norm2, h, shift2, scale2))
-        return h + gate2 * self.dropout(gelu_linear(self.mlp[2], update))
+        return h + gate2 * self.dropout(gelu_linear(cast(nn.Linear, self.mlp[2]), update))
 
     def _attend(self, h: Tensor, turns: Turns) -> Tensor:
         q, k, v = self.attn_qkv(h).unflatten(-1, (3, self.num_heads, -1)).unbind(2)  # [B, L, H, d]

@@ -11,6 +11,7 @@ from foundation.batch import Batch, Cond
 from foundation.codec import mono
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.weights import under
@@ -98,10 +99,11 @@ class Dance(AudioModel):
         is returned. `wrap` changes the v_fn that is sampled with.
         """
         self.diffusion.check_length(noise.shape[-1])
-        return sample_from(
-            wrap(self.velocity), noise, sampler or self.sampler, sine_times, init, strength,
-            generator, on_step,
-        )  # fmt: skip
+        with sampling_precision(self.device):
+            return sample_from(
+                wrap(self.velocity), noise, sampler or self.sampler, sine_times, init, strength,
+                generator, on_step,
+            )  # fmt: skip
 
     @torch.no_grad()
     def generate(

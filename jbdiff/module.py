@@ -10,6 +10,7 @@ from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import TokenWindow
@@ -230,10 +231,11 @@ class JBDiff(AudioModel):
         With `init` [B, D, L] sampling starts from it, noised; at strength 1 it is returned.
         Guidance and sampler are the model's own where they are None.
         """
-        v_fn = self.v_fn(context, guidance, guidance_rescale, cond)
-        return sample_from(
-            v_fn, noise, sampler or self.sampler, even_times, init, strength, generator, on_step
-        )
+        with sampling_precision(self.device):
+            return sample_from(
+                self.v_fn(context, guidance, guidance_rescale, cond), noise,
+                sampler or self.sampler, even_times, init, strength, generator, on_step,
+            )  # fmt: skip
 
     @torch.no_grad()
     def generate(

@@ -179,7 +179,7 @@ class Absorb(Graph):
     def mask_entropy(
         self, log_total: Tensor, log_at_x0: Tensor, sigma: Tensor, masked: Tensor
     ) -> Tensor:
-        """Compute the score entropy [B, ...] of the tokens `masked` [B, ...], 0 elsewhere.
+        """Compute the score entropy [B, ...] of the tokens `masked`, 0 elsewhere.
 
         From the logarithm of the sum of their scores, and their log score of x0, both [B, ...].
         """

@@ -14,6 +14,7 @@ from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import TokenWindow
@@ -226,7 +227,8 @@ class SEDD(AudioModel):
         def draw(given: Tensor, kept: Tensor, step: OnStep) -> Tensor:
             return chosen.sample(score_fn, self.graph, self.noise, given, kept, generators, step)
 
-        return fill(draw, tokens, keep, self.token_window.length, chosen.steps, on_step)
+        with sampling_precision(self.device):
+            return fill(draw, tokens, keep, self.token_window.length, chosen.steps, on_step)
 
     @torch.no_grad()
     def demo(

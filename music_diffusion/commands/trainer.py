@@ -13,6 +13,13 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from foundation.errors import UserError
+from music_diffusion.commands.accelerators import (
+    MatmulPrecision,
+    device_of,
+    set_matmul_precision,
+    with_bucket_views,
+    with_rare_bar,
+)
 from music_diffusion.commands.launched import watch_first_process
 
 log = logging.getLogger(__name__)
@@ -39,6 +46,8 @@ class RunTrainer(Trainer):
             as fast there, small U-Nets don't
         logger: CSVLogger, TensorBoardLogger, WandbLogger or others; false for none
         default_root_dir: the run's folder, instead of --name
+        float32_matmul_precision: of products of float32 matrices; if null, high on CUDA, which is
+            TF32, but for codecs
     """
 
     def __init__(
@@ -53,10 +62,19 @@ class RunTrainer(Trainer):
         precision: Precision = "auto",
         logger: bool | None | InRun | Logger | list[InRun | Logger] = None,
         default_root_dir: str | None = None,
+        float32_matmul_precision: MatmulPrecision | None = None,
         **kwargs,
     ):
         watch_first_process()
         accelerator = kwargs.get("accelerator", "auto")
+        device = device_of(accelerator)
+        set_matmul_precision(float32_matmul_precision, device)
+        if kwargs.get("enable_progress_bar") is not False:
+            kwargs["callbacks"] = with_rare_bar(kwargs.get("callbacks"), device)
+        kwargs["strategy"] = with_bucket_views(
+            kwargs.get("strategy", "auto"), device, kwargs.get("devices", "auto"),
+            kwargs.get("num_nodes", 1),
+        )  # fmt: skip
         root = default_root_dir or "."
         if isinstance(logger, list):
             loggers = [in_folder(one, root) for one in logger]
@@ -96,9 +114,7 @@ def in_folder(logger: InRun | Logger | bool | None, folder: str) -> Logger | boo
 
 def resolve_precision(precision: Precision, accelerator: object) -> Precision:
     """Replace auto by what the device does well, and warn where a choice is very slow."""
-    device = torch.device("cpu")
-    if accelerator in ("auto", "gpu", "cuda", "mps"):
-        device = torch.accelerator.current_accelerator(check_available=True) or device
+    device = device_of(accelerator)
     on_cpu = device.type == "cpu" and accelerator in ("auto", "cpu")
     if precision in ("auto", "fast"):
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

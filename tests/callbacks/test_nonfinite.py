@@ -126,3 +126,25 @@ def test_a_validation_loss_that_is_not_finite_is_no_best(tmp_path, caplog):
 
 def test_diverged_training_ends_as_one_line_and_status_1():
     assert explain(DivergedError("training stopped at step 3")) == ("training stopped at step 3", 1)
+
+
+class Fused(Bad):
+    """Trained by a fused optimizer, which leaves out steps by itself."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.1, fused=True)
+
+
+def test_a_fused_optimizer_leaves_bad_steps_out_and_they_are_counted_later(
+    tmp_path, monkeypatch, caplog
+):
+    """As on CUDA, where reading a loss in each step would make the host wait."""
+    monkeypatch.setattr("callbacks.nonfinite.leaves_out", lambda optimizer: True)
+    module, bad = Fused({2, 5}), NonFinite(skip=2)
+    fit(tmp_path, [bad, EMA()], 7, module)
+    for number in (2, 5):
+        assert torch.equal(module.trajectory[number - 1], module.trajectory[number])
+    assert not torch.equal(module.trajectory[5], module.trajectory[6])
+    assert module.weight.isfinite().all() and bad.state_dict() == {"skipped": 2}
+    with pytest.raises(DivergedError, match="a loss or a gradient of the last 20 steps"):
+        fit(tmp_path, [NonFinite(skip=1)], 7, Fused({2, 5}))

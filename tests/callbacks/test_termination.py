@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from callbacks.checkpoint import StepCheckpoint
 from callbacks.termination import Termination
@@ -23,7 +24,7 @@ def handlers():
 
 
 def train(root, action) -> None:
-    fit(root, [Termination(), At(action, 6), StepCheckpoint(every_n_steps=4)], 20)
+    fit(root, [Termination(every_n_batches=1), At(action, 6), StepCheckpoint(every_n_steps=4)], 20)
 
 
 def test_ctrl_c_twice_saves_as_once_does(tmp_path, monkeypatch):
@@ -75,3 +76,16 @@ def test_sigterm_in_a_validation_of_several_processes_does_not_wait_for_its_end(
         fit(tmp_path, callbacks, 20, module)
     assert seen.count(8) == 1  # of two batches
     assert torch.load(tmp_path / "checkpoints/last.ckpt")["global_step"] == 8
+
+
+def test_several_processes_agree_every_few_batches(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 2)
+    monkeypatch.setattr(
+        "lightning.pytorch.strategies.SingleDeviceStrategy.reduce_boolean_decision",
+        lambda self, decision, all=True: asked.append(decision) or decision,
+    )
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    for batch_idx in range(25):
+        Termination().on_train_batch_start(trainer, Toy(), None, batch_idx)
+    assert len(asked) == 3

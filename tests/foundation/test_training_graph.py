@@ -9,6 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 from codec.jukebox import JukeboxCodec
 from foundation.audio_module import AudioModel
 from foundation.batch import num_examples
+from foundation.codec import Codec
 from foundation.compiled import Compiled
 from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.dance_module import Dance
@@ -17,9 +18,9 @@ from jbdiff.module import JBDiff
 from jbdiff.unet import UNet
 from sedd import vocabulary
 from sedd.ddit import DDiT
-from sedd.graph import Absorb, Uniform
+from sedd.graph import Absorb, Graph, Uniform
 from sedd.module import SEDD
-from sedd.objective import ScoreEntropy, Subs
+from sedd.objective import Objective, ScoreEntropy, Subs
 from tests.datamodules.test_token_store import Coarse, Smooth, Triple
 
 NET = partial(DDiT, hidden_size=16, num_blocks=2, num_heads=2, cond_dim=8)
@@ -31,7 +32,11 @@ FEW = {"items": (1, 1), "attentions": (0, 1), "cross_attentions": (1, 1), "atten
 LEVEL = partial(UNet, channels=(8, 8), factors=(1, 2), attention_features=8, **FEW)
 
 
-def sedd(graph=Absorb, codec=Coarse, objective=ScoreEntropy) -> tuple[AudioModel, dict]:
+def sedd(
+    graph: type[Graph] = Absorb,
+    codec: type[Codec] = Coarse,
+    objective: type[Objective] = ScoreEntropy,
+) -> tuple[AudioModel, dict]:
     net = partial(NET, scale_by_sigma=graph is Absorb)
     model = SEDD(codec(), graph, net=net, length=16, objective=objective)
     tokens = torch.randint(8, (4, model.codec.num_codebooks, 16))
