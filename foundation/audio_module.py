@@ -9,9 +9,7 @@ from typing import ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from foundation.batch import Batch, Cond, cond_of, num_examples, take
 from foundation.checks import check_not_empty
@@ -21,6 +19,7 @@ from foundation.conditioner import ConditionalNet
 from foundation.conditions import Conditions, read_conditions
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.fused_module import clip_gradients
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.settings import content_of
 from foundation.weights import mismatch
@@ -235,38 +234,13 @@ class AudioModel(LightningModule, ABC):
         """Compute the losses [B] at times [B] as `losses` does, compiled where that is set."""
         return (self._step_losses or self.losses)(self.encoded(batch), times)
 
-    @property
-    def fused(self) -> bool | None:
-        """What Adam takes as `fused`: one kernel for all weights, where the model is on CUDA.
-
-        Not with 16-mixed, whose scaled gradients couldn't be clipped.
-        """
-        if self.device.type != "cuda":
-            return None
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        return None if scaled else True
-
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as the Trainer does, also for fused optimizers, which its mixed precision refuses.
-
-        It refuses them as they may unscale gradients themselves; bfloat16 has no scale.
-        """
-        plugin = self.trainer.precision_plugin
-        fused = any(group.get("fused") for group in optimizer.param_groups)
-        scaled = getattr(plugin, "scaler", None) is not None
-        if not gradient_clip_val or not fused or scaled or type(plugin) is not MixedPrecision:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        if gradient_clip_algorithm == "value":
-            clip_grad_value_(weights, gradient_clip_val)
-        else:
-            clip_grad_norm_(weights, gradient_clip_val)
+        clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.step_losses(batch, self.stratified_times(num_examples(batch))).mean()

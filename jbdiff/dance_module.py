@@ -11,6 +11,7 @@ from foundation.batch import Batch, Cond
 from foundation.codec import mono
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.fused_module import fused_for
 from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -208,7 +209,7 @@ class Dance(AudioModel):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(
-            self.diffusion.parameters(), lr=self.learning_rate, fused=self.fused
+            self.diffusion.parameters(), lr=self.learning_rate, fused=fused_for(self)
         )
 
 

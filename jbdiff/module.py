@@ -10,6 +10,7 @@ from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.fused_module import fused_for
 from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -299,7 +300,9 @@ class JBDiff(AudioModel):
         }
 
     def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate, fused=self.fused)
+        optimizer = torch.optim.Adam(
+            self.net.parameters(), lr=self.learning_rate, fused=fused_for(self)
+        )
         if not self.warmup_steps:
             return {"optimizer": optimizer}
         return self.warmed_up(optimizer, self.warmup_steps)

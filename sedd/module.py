@@ -14,6 +14,7 @@ from foundation.batch import Batch, Cond, cond_of, num_examples
 from foundation.codec import Codec
 from foundation.control import Control
 from foundation.errors import UserError
+from foundation.fused_module import fused_for
 from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
@@ -252,7 +253,7 @@ class SEDD(AudioModel):
         hparams = self.hparams
         optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=hparams["learning_rate"],
-            weight_decay=hparams["weight_decay"], fused=self.fused,
+            weight_decay=hparams["weight_decay"], fused=fused_for(self),
         )  # fmt: skip
         return self.warmed_up(optimizer, hparams["warmup_steps"])
 
