@@ -4,7 +4,10 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -36,6 +39,17 @@ def compare_memory(title: str, runs: Mapping[str, Callable[[], object]]) -> None
     first = next(iter(peaks.values()))
     for name, peak in peaks.items():
         print(f"{title:20s} {name:36s} {peak:6.0f} MiB {peak / first:7.2f}", flush=True)
+
+
+def kept(run: Callable[[], object], weights: Iterable[Tensor]) -> float:
+    """Return how much a forward pass keeps for the backward pass, without the weights, in MiB."""
+    own = {weight.untyped_storage().data_ptr() for weight in weights}
+    held: list[Tensor] = []  # so that no memory is counted twice that was freed in between
+    with saved_tensors_hooks(lambda x: held.append(x) or x, lambda x: x):
+        result = run()
+    storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in held}
+    del result
+    return sum(size for place, size in storages.items() if place not in own) / 2**20
 
 
 def growth(run: Callable[[], object]) -> float:

@@ -1,7 +1,8 @@
 """SEDD's costs beside the originals': python -m benchmarks.sedd [--hidden 192 --blocks 4].
 
-Medians of CPU time of runs that take turns: a training step, its peak memory in a process of its
-own, and the samplers at many steps, beside SEDD's and MDLM's own steps (benchmarks.sedd_originals).
+What a training step keeps for its backward pass, and its peak memory in a process of its own; then
+medians of CPU time of runs that take turns: the step, and the samplers at many steps, beside SEDD's
+and MDLM's own (benchmarks.sedd_originals).
 The last column is the ratio to the first of its kind.
 """
 
@@ -10,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmarks.measure import compare, compare_memory
+from benchmarks.measure import compare, compare_memory, kept
 from benchmarks.sedd_originals import (
     OriginalNet,
     mdlm_loss,
@@ -40,16 +41,19 @@ OURS: dict[str, tuple[type[Graph], type[Objective]]] = {
 KINDS = ("the original", "ours", "MDLM", "ours, Subs", "ours, uniform")
 
 
-def losses_of(kind: str, sizes: argparse.Namespace) -> Callable[[Tensor, Tensor], Tensor]:
-    """Build a network and return its mean loss as a function of tokens [B, L] and times [B]."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def losses_of(kind: str, sizes: argparse.Namespace) -> tuple[nn.Module, Loss]:
+    """Build a network; return it and its mean loss as a function of tokens [B, L], times [B]."""
     if kind in ORIGINALS:
         net = OriginalNet(sizes.codes + 1, sizes.hidden, sizes.blocks, HEADS, 0.1)
-        return partial(ORIGINALS[kind], net)
+        return net, partial(ORIGINALS[kind], net)
     graph_type, objective_type = OURS[kind]
     graph = graph_type(sizes.codes)
     objective = objective_type(graph, LogLinear())
     net = network(sizes, graph, time_conditioning=kind != "ours, Subs")
-    return lambda tokens, t: objective.losses(Conditioned(net), tokens[:, None], t).mean()
+    return net, lambda tokens, t: objective.losses(Conditioned(net), tokens[:, None], t).mean()
 
 
 def network(sizes: argparse.Namespace, graph: Graph, time_conditioning: bool = True) -> DDiT:
@@ -59,16 +63,28 @@ def network(sizes: argparse.Namespace, graph: Graph, time_conditioning: bool = T
     )  # fmt: skip
 
 
-def stepper(kind: str, sizes: argparse.Namespace) -> Callable[[], None]:
+def stepper(kind: str, sizes: argparse.Namespace) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """Return a network and its loss on tokens that are the same for all kinds."""
     torch.manual_seed(0)
-    loss = losses_of(kind, sizes)
+    net, loss = losses_of(kind, sizes)
     tokens = torch.randint(sizes.codes, (sizes.batch, sizes.length))
     times = torch.linspace(0.05, 0.95, sizes.batch)
-    return lambda: loss(tokens, times).backward()
+    return net, partial(loss, tokens, times)
+
+
+def step_of(kind: str, sizes: argparse.Namespace) -> Callable[[], None]:
+    _, loss = stepper(kind, sizes)
+    return lambda: loss().backward()
+
+
+def kept_by(kind: str, sizes: argparse.Namespace) -> float:
+    """Return what a step keeps for its backward pass, in MiB."""
+    net, loss = stepper(kind, sizes)
+    return kept(loss, net.parameters())
 
 
 def alone(kind: str, sizes: argparse.Namespace) -> None:
-    step = stepper(kind, sizes)
+    step = step_of(kind, sizes)
     for _ in range(2):  # the second has gradients beside its activations
         step()
 
@@ -128,8 +144,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1024, help="of the step samplers")
     parser.add_argument("--repeats", type=int, default=3)
     sizes = parser.parse_args()
+    first = kept_by(KINDS[0], sizes)
+    for kind in KINDS:
+        value = kept_by(kind, sizes)
+        print(
+            f"{'kept of a step':20s} {kind:36s} {value:6.1f} MiB {value / first:7.2f}", flush=True
+        )
     compare_memory("memory of a step", {kind: partial(alone, kind, sizes) for kind in KINDS})
-    compare("a training step", {kind: stepper(kind, sizes) for kind in KINDS}, sizes.repeats)
+    compare("a training step", {kind: step_of(kind, sizes) for kind in KINDS}, sizes.repeats)
     samplers(sizes)
 
 

@@ -105,7 +105,7 @@ class NonFinite(Callback):
         """Count the steps that a fused optimizer left out; stop where there were too many."""
         found, self._left_out = self._left_out, None
         for _ in range(0 if found is None else int(found)):
-            self._leave_out(trainer, [], math.nan)
+            self._report(trainer, f"a loss or a gradient of the last {LOOK} steps isn't finite")
 
     def _leave_out(self, trainer: Trainer, weights: list[Tensor], loss: float) -> None:
         """Leave a step out, or stop where there were too many."""

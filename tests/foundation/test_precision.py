@@ -115,7 +115,8 @@ def test_fused_optimizers_are_clipped_in_mixed_precision(monkeypatch):
 def test_scores_are_float32_on_cuda_too():
     """On fake tensors: no GPU is needed to see that the shapes and types meet."""
     with torch.no_grad(), torch._subclasses.FakeTensorMode(), CUDA:
-        net = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)(9, 2).bfloat16()
+        net = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8)(9, 2)
+        net.output_layer.linear = torch.nn.Linear(16, 2 * 9, dtype=torch.bfloat16)
         x = torch.zeros(2, 2, 6, dtype=torch.long)
         total, at = net.mask_scores(x, torch.ones(2), x, x == 8)
         assert net(x, torch.ones(2)).dtype == total.dtype == at.dtype == torch.float32
