@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.encode import EncodingJob, TrackReader, default_store
+from datamodules.estimate import Estimate
 from datamodules.header import Header
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
@@ -101,6 +102,8 @@ class TokenDataModule(MusicDataModule):
             to 1, or scale it, by the full scale of integers or by its peak
         labels: metadata that the model is told: folder, a column of the sidecar, or several,
             '[folder, mood]'
+        encode_hours: stop where encoding the music would take longer, by estimate, and say how to
+            do it first, by several devices or machines; null encodes however long it takes
     """
 
     short_action = "repeated"
@@ -120,6 +123,7 @@ class TokenDataModule(MusicDataModule):
         licence: str | None = None,
         too_loud: Literal["skip", "clip", "scale"] = "skip",
         labels: list[str] | str | None = None,
+        encode_hours: float | None = 1.0,
     ):
         check_not_empty(tokens=tokens)
         super().__init__(
@@ -136,7 +140,7 @@ class TokenDataModule(MusicDataModule):
             too_loud,
             labels,
         )
-        self.tokens = tokens
+        self.tokens, self.encode_hours = tokens, encode_hours
 
     @property
     def codec(self) -> Codec:
@@ -192,9 +196,23 @@ class TokenDataModule(MusicDataModule):
         if todo := job.todo():
             codec.to(self.attached_trainer.strategy.root_device)
             reader = TrackReader(todo, codec, self.too_loud)
+            work = Estimate(todo)
             for index in tqdm(range(len(reader)), desc="encoding", unit="track"):
                 path, num_samples = reader[index]
                 job.encode(codec, Path(path), num_samples)
+                self._check_hours(work.hours_left(index + 1), len(todo) - index - 1)
+
+    def _check_hours(self, hours: float, tracks: int) -> None:
+        """Raise UserError where encoding goes on for longer than `encode_hours`."""
+        if self.encode_hours is not None and hours > self.encode_hours:
+            name = f"{type(self.codec).__module__}.{type(self.codec).__qualname__}"
+            streams = f" --streams '[{', '.join(self.stream_names)}]'"
+            raise UserError(
+                f"encoding {tracks} more tracks would take about {hours:.1f} hours here: do it "
+                f"first, with python cli.py encode {super().source()} --codec {name}{streams} and "
+                "the codec's options of this run, by several --devices or as --shard I/N on "
+                "several machines; or go on with --data.encode_hours null. What is encoded is kept"
+            )
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store; UserError if it is empty or of another codec."""

@@ -15,6 +15,7 @@ import numpy as np
 from audio import files as audio_files
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
+from datamodules.scan_cache import ScanCache
 from foundation.errors import UserError
 from foundation.files import bytes_of, user_path
 
@@ -156,16 +157,19 @@ def scan(
 ) -> Tracks:
     """List a folder's readable tracks, in samples at `sample_rate`; log the names of the others.
 
+    A file that was read by an earlier scan, on this machine, and hasn't changed isn't read again.
+
     `too_loud` says what to do with samples far beyond full scale, as `audio.files.Reader` does.
 
     Raises UserError where none can be read, MissingFileError where there is no folder.
     """
     root, sidecar = user_path(folder, "audio"), sidecar or Sidecar()
     tracks, rates, broken = [], Counter(), 0
-    files = audio_files.find(root)
+    files, cache = audio_files.find(root), ScanCache(root)
     for path in files:
         try:
-            info = audio_files.check(path, too_loud)
+            if (info := cache.get(path)) is None:
+                cache.add(info := audio_files.check(path, too_loud))
         except (UserError, OSError, MemoryError) as error:
             broken += 1
             log_once(logging.WARNING, f"skipped: {error or f'{path} needs too much memory'}")
@@ -174,6 +178,7 @@ def scan(
         name = name_of(path, root)
         length = info.num_samples_at(sample_rate)
         tracks.append(Track(path, name, 0, length, sidecar.cond(name)))
+    cache.save()
     if broken:
         log_once(logging.WARNING, f"{broken} of {len(files)} files in {root} can't be read")
     report_left_out(root)

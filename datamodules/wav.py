@@ -149,6 +149,7 @@ class WavDataModule(MusicDataModule):
         self.val_audio = val_audio
         self.augment = Augment(gain_db, channel_swap, phase_invert)
         self._scanned: AudioWindow | None = None
+        self._found: dict[tuple[str, int], Tracks] = {}
 
     @property
     def window(self) -> AudioWindow:
@@ -160,6 +161,13 @@ class WavDataModule(MusicDataModule):
 
     def window_lengths(self) -> tuple[int, float]:
         return self.window.length, self.window.seconds
+
+    def prepare_data(self) -> None:
+        """Scan the music, so that the other processes find the result in the cache."""
+        super().prepare_data()
+        for folder in (self.music_folder(), self.val_audio):
+            if folder:
+                self.scan(folder)
 
     def setup(self, stage: str | None = None) -> None:
         """Find the tracks; UserError if there are none."""
@@ -173,7 +181,11 @@ class WavDataModule(MusicDataModule):
         self._scanned = self.window
 
     def scan(self, folder: str) -> Tracks:
-        return scan(folder, self.window.sample_rate, self.sidecar, self.too_loud)
+        """Find a folder's tracks, once in a process."""
+        key = folder, self.window.sample_rate
+        if key not in self._found:
+            self._found[key] = scan(*key, self.sidecar, self.too_loud)
+        return self._found[key]
 
     def windows(self, tracks: Tracks, validation: bool = False) -> AudioWindows:
         window = self.window
