@@ -85,12 +85,13 @@ def logit_sums(
     h: Tensor, x0: Tensor, where: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return logsumexp and the logit of x0 [B, L] for h [B, L, D], of `where` at least."""
-    if not picks_places(h):
-        total, at = LogitSums.apply(h.flatten(0, 1), weight, bias, x0.flatten())
-        return total.view_as(x0), at.view_as(x0)
-    total, at = LogitSums.apply(h[where], weight, bias, x0[where])
-    zeros = torch.zeros(x0.shape, device=h.device)
-    return zeros.masked_scatter(where, total), zeros.masked_scatter(where, at)
+    with torch.autocast(h.device.type, enabled=False):
+        if not picks_places(h):
+            total, at = LogitSums.apply(h.flatten(0, 1), weight, bias, x0.flatten())
+            return total.view_as(x0), at.view_as(x0)
+        total, at = LogitSums.apply(h[where], weight, bias, x0[where])
+        zeros = torch.zeros(x0.shape, dtype=total.dtype, device=h.device)
+        return zeros.masked_scatter(where, total), zeros.masked_scatter(where, at)
 
 
 def picks_places(h: Tensor) -> bool:
