@@ -131,13 +131,13 @@ class EncodingJob:
         finally:
             lock.release()
 
-    def todo(self, share: Share | None = None) -> list[Path]:
-        """List the files of a share, or of the job's, that have no tokens yet."""
-        share = share or self.share
+    def todo(self, rank: int = 0, world_size: int = 1) -> list[Path]:
+        """List the files of the job's share, or of a process's part of it, without tokens yet."""
+        mine = [path for path in self.keys if name_of(path, self.root) in self.share]
         return [
             path
-            for path, key in self.keys.items()
-            if name_of(path, self.root) in share and self.stored_key(key) not in self.catalog
+            for path in mine[rank::world_size]
+            if self.stored_key(self.keys[path]) not in self.catalog
         ]
 
     def stored_key(self, key: bytes) -> bytes:
@@ -269,6 +269,7 @@ class EncodeModule(LightningModule):
     def __init__(self, codec: Codec, job: EncodingJob):
         super().__init__()
         self.frozen, self.job = Frozen(codec), job
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # nothing left for one
 
     def predict_step(self, batch: tuple[str, int | str], batch_idx: int) -> str:
         path, num_samples = batch

@@ -91,8 +91,8 @@ def encode(
 
 def run_job(job: EncodingJob, trainer: RunTrainer, codec: Codec, num_workers: int) -> None:
     """Encode what has no tokens yet, by all of the Trainer's processes; wait for all."""
-    share = job.share.part(trainer.global_rank, trainer.world_size)
-    todo = job.todo(share)
+    todo = job.todo(trainer.global_rank, trainer.world_size)
+    share = job.share.part(trainer.global_rank, trainer.world_size)  # the name of what it records
     log.info("%d of %d tracks to encode, into %s", len(todo), len(job.keys), job.folder)
     if todo or trainer.world_size > 1:
         loader = WorkerLoader(
