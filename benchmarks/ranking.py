@@ -14,7 +14,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -180,8 +180,8 @@ def copying_table(sets: dict[str, Clips], folder: str) -> Table:
 
 
 def wrong_pairs(table: Table, ordered: list[str]) -> dict[str, list[str]]:
-    """Name by measure the neighbours in the order, and the degradations, that it has wrong."""
-    pairs = [*pairwise(ordered), *(("held out", name) for name in DEGRADATIONS)]
+    """Name by measure the pairs of the order, and the degradations, that it has wrong."""
+    pairs = [*combinations(ordered, 2), *(("held out", name) for name in DEGRADATIONS)]
     wrong: dict[str, list[str]] = {}
     for measure in table["held out"]:
         sign = -1 if measure.split()[-1] in GREATER else 1
