@@ -1,19 +1,84 @@
-"""Train with two learning rates and compare: python examples/sweep.py MUSIC [OPTION=VALUE ...]."""
+"""Look for settings by short trainings, and print a table.
 
+    python examples/sweep.py MUSIC [trials=2] [OPTION=VALUE ...]
+
+With Optuna (pip install optuna) the runs before decide what is tried next, and sweep.db remembers
+them: called again it continues. Without it, settings are drawn at random.
+"""
+
+import math
+import random
 import sys
+from collections.abc import Callable
+from typing import Protocol
 
 import yaml
 
 import music_diffusion as md
 
-music, *rest = sys.argv[1:]
-options = {name: yaml.safe_load(value) for name, value in (part.split("=", 1) for part in rest)}
-for rate in (3e-4, 1e-3):
-    model = md.fit(
-        ["sedd_absorb", "tiny"],
-        name=f"rate_{rate}",
-        options={"data.audio": music, "model.learning_rate": rate, "trainer.max_steps": 500}
-        | options,
+try:
+    import optuna  # pyright: ignore[reportMissingImports]
+except ModuleNotFoundError:
+    optuna = None
+
+
+class Trial(Protocol):
+    """What proposes values: Optuna's trial, or ours."""
+
+    number: int
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
+
+
+class RandomTrial:
+    """Draw each value at random, evenly over its logarithm."""
+
+    def __init__(self, number: int):
+        self.number, self.draw = number, random.Random(number)
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = True) -> float:
+        return math.exp(self.draw.uniform(math.log(low), math.log(high)))
+
+
+def settings(trial: Trial) -> dict[str, float]:
+    """Propose what is to be found; add to it what you want to know."""
+    return {
+        "model.learning_rate": trial.suggest_float("model.learning_rate", 2e-4, 4e-3, log=True),
+        "model.weight_decay": trial.suggest_float("model.weight_decay", 0.01, 1.0, log=True),
+    }
+
+
+def search(objective: Callable[[Trial], float], trials: int) -> None:
+    if optuna is None:
+        for number in range(trials):
+            objective(RandomTrial(number))
+        return
+    study = optuna.create_study(
+        study_name="sweep", storage="sqlite:///sweep.db", load_if_exists=True
     )
-    loss = float(model.trainer.callback_metrics["val/loss"])
-    print(f"learning rate {rate}: {loss:.3f} nats per token, in runs/rate_{rate}")
+    study.optimize(objective, n_trials=trials)
+
+
+def main(music: str, *rest: str) -> None:
+    options = {name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in rest)}
+    trials, rows = options.pop("trials", 2), []
+
+    def objective(trial: Trial) -> float:
+        tried = settings(trial)
+        model = md.fit(
+            ["sedd_absorb", "tiny"],
+            name=f"sweep_{trial.number}",
+            options={"data.audio": music, "trainer.max_steps": 500} | tried | options,
+        )
+        loss = float(model.trainer.callback_metrics["val/loss"])
+        rows.append((loss, *tried.values(), f"runs/sweep_{trial.number}"))
+        return loss
+
+    search(objective, trials)
+    print("val/loss  learning rate  weight decay  run")
+    for loss, rate, decay, run in sorted(rows):
+        print(f"{loss:8.4f}  {rate:13.2e}  {decay:12.3f}  {run}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -101,7 +101,7 @@ class SEDD(AudioModel):
         if self.net.absorbing_only and not masks_alone(self.graph):
             raise UserError(
                 f"this {type(self.net).__name__} suits graphs that mask tokens alone; a DDiT suits "
-                "others with scale_by_sigma set to false"
+                f"{type(self.graph).__name__} with --model.net.scale_by_sigma false"
             )
         self.sampler.check(self.graph)
         if start_from_codebooks:

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
@@ -96,10 +97,17 @@ def find_config(name: str) -> Path:
     ours = Path(str(files("configs")))
     if path.parent in (Path(), Path("configs")) and (ours / f"{path.stem}.yaml").is_file():
         return ours / f"{path.stem}.yaml"
-    known = ", ".join(sorted(file.stem for file in ours.glob("*.yaml")))
+    if "://" in name:
+        raise UserError(
+            f"--config {name} is not on this machine: download it and give the file's path"
+        )
+    names = sorted(file.stem for file in ours.glob("*.yaml"))
+    near = get_close_matches(path.stem, names, 1)
     if path.exists():
         raise UserError(f"--config {name} is a folder, give a file")
-    raise MissingFileError(f"there is no config {name}: give a file, or one of ours: {known}")
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    known = ", ".join(names)
+    raise MissingFileError(f"there is no config {name}{hint}: give a file, or one of ours: {known}")
 
 
 def settings_in(path: Path) -> str:

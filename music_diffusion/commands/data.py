@@ -1,8 +1,6 @@
 """data: what a folder of music holds, and how to train on it on this machine."""
 
 import logging
-import sys
-from pathlib import Path
 from typing import Literal
 
 from audio import files as audio_files
@@ -10,6 +8,7 @@ from datamodules.music_report import MusicReport, examine
 from foundation.checks import check_fraction
 from foundation.errors import UserError
 from foundation.files import user_path, write_json
+from music_diffusion.commands.first_look import ask_about_home
 from music_diffusion.commands.machine import this_machine
 from music_diffusion.commands.options import call
 from music_diffusion.commands.plans import PLANS
@@ -60,18 +59,6 @@ def data(
     if place is not None:
         write_json(place, as_json(report))
     return report
-
-
-def ask_about_home(root: Path) -> None:
-    """Ask before a home folder, or one around it, is searched; without a terminal, say so."""
-    real, home = root.resolve(), Path.home().resolve()
-    if real != home and real not in home.parents:
-        return
-    text = f"{root} is more than a folder of music: all below it would be searched and used"
-    if not (sys.stdin and sys.stdin.isatty()):
-        log.warning("%s", text)
-    elif input(f"{text}. Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise UserError("nothing was done: name the folder with the music")
 
 
 def as_json(report: MusicReport) -> dict[str, object]:

@@ -11,6 +11,7 @@ from traceback import walk_tb
 
 from foundation.errors import DivergedError, UserError
 from music_diffusion.checkpoints.legacy import HINTS
+from music_diffusion.commands.kinds import WORDS
 from music_diffusion.commands.logging import PACKAGES
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
@@ -27,6 +28,11 @@ INSTALLED = (
     *("safetensors", "matplotlib", "tqdm", "filelock", "numpy", "yaml"),
 )
 
+NEEDS = r"needs [\w .]+"  # of one alternative, without the value
+NO_CLASS = (
+    r"\1 is no class that is known: give its path, such as mylab.MyClass (one of ours may be given "
+    r"by its name alone)"
+)
 NAMELESS_SAMPLER = (
     "options of a sampler need its name, such as --sampler Analytic --sampler.steps 64; "
     "--steps alone changes the model's own sampler"
@@ -48,10 +54,11 @@ def innermost(reason: str) -> tuple[str, str]:
     keys = re.findall(r"Parser key \"([\w.]+)\"", reason)
     classes = re.findall(r"given class_path '([\w.]+)'", reason)
     if not keys or not classes:
-        return reason, "--help"
+        return re.sub(r"Parser key \"([\w.]+)\":\s*(- )?", r"--\1: ", reason), "--help"
     if classes[-1] == "foundation.sampler.Sampler":
         return NAMELESS_SAMPLER, "--help"
     key, tail = ".".join(keys), reason.rsplit(f"given class_path '{classes[-1]}':", 1)[-1].strip()
+    tail = re.sub(r"Parser key \"[\w.]+\":;?\s*", "", tail)
     found = "looked in the project" not in tail and "has no attribute" not in tail
     if found:
         return f"--{key} {classes[-1]}: {tail}", f"--{key}.help {classes[-1]}"
@@ -141,11 +148,12 @@ def clear(message: str) -> str:
     # what may be made later, such as an embedding, is a callable to the parser
     message = re.sub(r"Type [\w.]*Callable\[.*\] expects a .* class:\s*", "", message)
     message = re.sub(r"\. Got value: Namespace\(.*\)", "", message)
+    message = in_words(message)
     start, found, reasons = message.partition("Errors:")
     if not found:
-        return where_looked(" ".join(re.sub(r"<class '(\w+)'>", r"\1", message).split()))
+        return where_looked(" ".join(message.split()))
     parts = [" ".join(part.split()) for part in reasons.split("Given value")[0].split("- ")]
-    parts = [part for part in parts if part and not part.startswith("Expected a <class")]
+    parts = [part for part in dict.fromkeys(parts) if part and not re.fullmatch(NEEDS, part)]
     parts = [part for part in parts if not any(part in other != part for other in parts)]
     where = start.split("Does not validate")[0].strip()
     if not parts:
@@ -153,6 +161,28 @@ def clear(message: str) -> str:
         value = reasons.partition("Given value:")[2].strip()
         return f"{where} expected one of {kinds}, got {value}"
     return where_looked(f"{where} {'; '.join(parts)}".strip())
+
+
+def in_words(message: str) -> str:
+    """Say what was expected in words instead of Python's types."""
+    message = re.sub(r"\s*- Expected a path but .* not accessible or invalid", "", message)
+    message = re.sub(r"Expected a dot import path string: (\S+)", NO_CLASS, message)
+    message = re.sub(r"typing\.Literal\[([^]]*)\]", lambda found: one_of(found[1]), message)
+    for name, words in {**WORDS, "NoneType": "nothing"}.items():
+        message = message.replace(f"<class '{name}'>", words)
+    message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
+    message = re.sub(r"Parser key \"([\w.]+)\":\s*(?=- )", r'Parser key "\1": ', message)
+    return re.sub(r"Expected an? ([^.\n]*)(?:\. Got value: )?", needed, message)
+
+
+def needed(found: re.Match) -> str:
+    return f"needs {found[1]}, got " if "Got value" in found[0] else f"needs {found[1]}"
+
+
+def one_of(values: str) -> str:
+    """Write 'a', 'b', 'c' as a, b or c."""
+    names = [value.strip(" '") for value in values.split(",")]
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def where_looked(reason: str) -> str:

@@ -34,12 +34,14 @@ def report_events() -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
-    dull = ("Tip:", "`weights_only` was not set")
+    dull = ("Tip:", "`weights_only` was not set", "GPU available: False", "TPU available: False")
     for part in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logger = logging.getLogger(f"lightning.pytorch.{part}")
         logger.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
     for message in (
         ".*LeafSpec",
+        "The number of training batches .* is smaller than the logging interval",
+        "The '.*_dataloader' does not have many workers",
         "Attribute 'codec' is an instance of `nn.Module`",  # checkpoints hold its settings
         r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
     ):

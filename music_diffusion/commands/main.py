@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from difflib import get_close_matches
 
 from music_diffusion.commands.error_lines import explain
 from music_diffusion.commands.logging import above_bars, report_events
@@ -54,7 +55,10 @@ def main(args: list[str] | None = None) -> int:
         print(f"music-diffusion {version()} (commit {commit()})")
         return 0
     if command not in COMMANDS:
-        print(f"error: unknown command {command!r}\n{USAGE}", file=sys.stderr)
+        near = "".join(
+            f": did you mean {name}?" for name in get_close_matches(command, COMMANDS, 1)
+        )
+        print(f"error: unknown command {command!r}{near}\n\n{USAGE}", file=sys.stderr)
         return 2
     try:
         report_events()
@@ -90,10 +94,12 @@ def terminate(*_: object) -> None:
 
 def run(command: str, args: list[str]) -> None:
     """Parse a command's options and call its function."""
-    if command not in ("download", "quickstart"):
-        from music_diffusion.commands.arguments import check_early
+    if command != "download":
+        from music_diffusion.commands.before_import import prepared
 
-        check_early(args)
+        if (ready := prepared(command, args)) is None:
+            return
+        args = ready
     if command in TRAINER:
         from music_diffusion.commands.training import train
 

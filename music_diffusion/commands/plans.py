@@ -82,7 +82,7 @@ LEVEL_3 = Plan(
 TINY = Plan(("sedd_absorb", "tiny"), 8.36, 6, 1, 5000, 7_478_788, 51, 0.2e9)
 SEDD = Plan(("sedd_absorb",), 47.55, 8, 16, 1_300_001, 104_984_072, 107_000, 10e9)
 LEVEL_2 = Plan(
-    ("jbdiff",), 2.23, 32, 4, 1_000_000, 128_000_000, 100_000, 20e9, ("--model.jb_level 2",)
+    ("jbdiff",), 2.23, 32, 4, 1_000_000, 127_903_168, 49_000, 8e9, ("--model.jb_level 2",)
 )
 PLANS = (LEVEL_3, TINY, SEDD, LEVEL_2)
 

@@ -27,6 +27,7 @@ from music_diffusion.commands.options import call
 from music_diffusion.commands.prompt import Prompt
 from music_diffusion.commands.runs import find_checkpoint
 from music_diffusion.commands.sample_files import SampleFolder
+from music_diffusion.commands.seeds import chosen_seed
 
 log = logging.getLogger(__name__)
 Asked = Control | Mapping[str, str] | None
@@ -84,11 +85,11 @@ def sample(
             is the model's
         steps: the sampler's steps
         seed: clip i has the noise of seed + i; on a CPU it is the same file, to the bit, whatever
-            the count
+            the count; -1 takes a seed at random and says which
         batch_size: how many files an accelerator generates at once, which changes how it rounds; a
             CPU, where it would save no time, generates them one by one
         prompt: a music file to continue, or to repair with --regenerate
-        regenerate: start and end in seconds of the part of the prompt to regenerate, '[4.0, 6.5]'
+        regenerate: start and end of the part of the prompt to regenerate, in seconds: 4.0,6.5
         init_audio: a music file that the result is to resemble
         init_strength: how much of it to keep: 0 nothing, 1 all of it
         cond: metadata by name for a network of your own that reads it: --cond.folder NAME
@@ -110,7 +111,7 @@ def sample(
     settings = {name: value for name, value in locals().items() if name != "sampler"}
     if min(count, batch_size) < 1:
         raise UserError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
-    folder = SampleFolder(out)
+    seed, folder = chosen_seed(seed), SampleFolder(out)
     settings["checkpoint"] = find_checkpoint(checkpoint)
     model = load_model(settings["checkpoint"], accelerator, sample_rate)
     asked = asked_for(model, cond, Control(label, tags, tempo, key, guidance))

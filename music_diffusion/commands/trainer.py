@@ -8,10 +8,12 @@ from typing import Literal
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.progress import Progress
 from foundation.errors import UserError
 from music_diffusion.commands.accelerators import (
     MatmulPrecision,
@@ -45,6 +47,9 @@ class RunTrainer(Trainer):
             bf16-mixed on a CPU too, if it computes in bfloat16 itself: transformers train 1.5 times
             as fast there, small U-Nets don't
         logger: CSVLogger, TensorBoardLogger, WandbLogger or others; false for none
+        callbacks: EMA, checkpoints, demos and others
+        enable_progress_bar: a bar in a terminal, and a line for each validation
+        enable_model_summary: Lightning's table of modules; a line tells the weights without it
         default_root_dir: the run's folder, instead of --name
         float32_matmul_precision: of products of float32 matrices; if null, high on CUDA, which is
             TF32, but for codecs
@@ -61,6 +66,9 @@ class RunTrainer(Trainer):
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         precision: Precision = "auto",
         logger: bool | None | InRun | Logger | list[InRun | Logger] = None,
+        callbacks: list[Callback] | Callback | None = None,
+        enable_progress_bar: bool | None = None,
+        enable_model_summary: bool = False,
         default_root_dir: str | None = None,
         float32_matmul_precision: MatmulPrecision | None = None,
         **kwargs,
@@ -90,9 +98,22 @@ class RunTrainer(Trainer):
                 val_check_interval=val_check_interval,
                 precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
                 logger=loggers,  # type: ignore[arg-type]
+                callbacks=with_progress(callbacks, enable_progress_bar),
+                enable_progress_bar=enable_progress_bar,
+                enable_model_summary=enable_model_summary,
                 default_root_dir=default_root_dir,
                 **kwargs,
             )
+
+
+def with_progress(
+    callbacks: list[Callback] | Callback | None, enabled: bool | None
+) -> list[Callback]:
+    """Add our progress bar where there is to be one and none is given."""
+    given = list(callbacks) if isinstance(callbacks, list) else [callbacks] if callbacks else []
+    if enabled is False or any(isinstance(one, ProgressBar) for one in given):
+        return given
+    return [*given, Progress()]
 
 
 @contextmanager

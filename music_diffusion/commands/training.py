@@ -16,6 +16,7 @@ from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.resumed_states import ResumedStates
 from callbacks.run_folder import RunFolder, local_folder
+from callbacks.run_summary import RunSummary
 from callbacks.termination import Termination
 from foundation.audio_module import AudioModel
 from foundation.errors import MissingFileError, UserError
@@ -24,7 +25,9 @@ from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
 from music_diffusion.commands.constructors import errors_of_constructors
 from music_diffusion.commands.error_lines import usage_errors
+from music_diffusion.commands.first_look import look_ahead
 from music_diffusion.commands.runs import find_checkpoint, folder_of
+from music_diffusion.commands.seeds import seed_of_processes
 from music_diffusion.commands.trainer import RunTrainer
 from music_diffusion.commands.wandb_settings import settle_wandb
 from music_diffusion.provenance import WANDB_ID, Provenance
@@ -37,7 +40,10 @@ of the newest run. The options of the model and the data:
 codec.vqvae_module.VQVAEModule; --data.help datamodules.token_data.TokenDataModule or
 datamodules.wav.WavDataModule."""
 
-ALWAYS = (ResumedStates, BatchSeed, Termination, Provenance, ListeningPage, OptimizerSettings)
+ALWAYS = (
+    *(ResumedStates, BatchSeed, Termination, Provenance, ListeningPage, OptimizerSettings),
+    RunSummary,
+)
 CHECKPOINT_PARTS = {  # of Lightning's
     "state_dict": dict,
     "loops": dict,
@@ -50,6 +56,25 @@ CHECKPOINT_PARTS = {  # of Lightning's
 }
 NEEDED = ("state_dict", "loops", "epoch", "global_step", "pytorch-lightning_version")
 LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
+
+
+class SettingsParser(LightningArgumentParser):
+    """Writes settings without the dozens of nulls of a logger."""
+
+    def dump(self, cfg: Namespace, **kwargs) -> str:
+        return super().dump(without_nulls(cfg), **kwargs)
+
+
+def without_nulls(config: Namespace) -> Namespace:
+    """Return settings in which loggers have the options alone that have a value."""
+    config = config.clone()
+    found = config.get("trainer.logger")
+    for logger in found if isinstance(found, list) else [found]:
+        options = logger.get("init_args") if isinstance(logger, Namespace) else None
+        empty = [] if options is None else [name for name, x in vars(options).items() if x is None]
+        for name in empty:
+            delattr(options, name)
+    return config
 
 
 class CommandLine(LightningCLI):
@@ -69,6 +94,8 @@ class CommandLine(LightningCLI):
         with usage_errors(args[0]):
             self.config = parser.parse_args(args)
         config = self.config[self.config.subcommand]
+        if type(config.seed_everything) is int:
+            config.seed_everything = seed_of_processes(config.seed_everything)
         self.save_config_kwargs["given"] = config.clone()
         root, self.resumed, self.content = config.trainer.default_root_dir, None, {}
         if config.ckpt_path:
@@ -92,6 +119,7 @@ class CommandLine(LightningCLI):
             self.model.settle(self.content, str(self.resumed))
 
     def before_fit(self) -> None:
+        look_ahead(self.trainer, self.model, self.datamodule)
         run = RunFolder(self.resumed)
         if rank_zero_only.rank == 0 and (folder := local_folder(self.trainer)):
             run.take(folder)
@@ -153,6 +181,7 @@ def train(command: str, args: list[str]) -> CommandLine:
             LightningModule,
             LightningDataModule,
             trainer_class=RunTrainer,
+            parser_class=SettingsParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,

@@ -27,4 +27,5 @@ def go_offline_without_account() -> None:
     )
     if not known and "WANDB_MODE" not in os.environ:
         os.environ["WANDB_MODE"] = "offline"
+        os.environ.setdefault("WANDB_SILENT", "true")  # the next line says it all
         print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")

@@ -61,28 +61,32 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
     [
         (["frobnicate"], "unknown command 'frobnicate'"),
         (["fit"], "no config says what the model is"),
-        (["fit", "--config", "none.yaml"], "there is no config none.yaml: give a file, or one"),
+        (["fit", "--config", "none.yaml"], "there is no config none.yaml"),
         (["fit", "--config", "configs/tiny.yaml"], "no config says what the model is"),
         (["fit", "--config"], "--config: expected one argument"),
         (["fit", "--config", "README.md"], "README.md holds no settings in YAML"),
         (["fit", *QUICK, "--model.demo_steps=3"], "--model.sampler.steps"),
-        (["fit", *QUICK, "--model.lenght=3"], "Option 'lenght' is not accepted"),
+        (
+            ["fit", *QUICK, "--model.lenght=3"],
+            "SEDD: did you mean --model.length?",
+        ),
         (["fit", *QUICK, "--trainer.max_stepz=3"], "max_stepz"),
         (["fit", *QUICK, "--model.length=0"], "needs a positive length, got 0"),
         (["fit", *QUICK, "--trainer.accelerator=gpux"], "accelerator"),
         (["fit", *QUICK, "--trainer.accelerator=cpu", "--trainer.devices=0"], "`Trainer(devices="),
         (["fit", *QUICK, "--data.audio=/none"], "no such folder or audio file: /none"),
         (["encode", "/none"], "no such folder or audio file: /none"),
-        (["encode", "/none", "--level=7"], "level must be 0 (finest), 1, 2 or 3 (coarsest), got 7"),
-        (["encode"], "required: audio"),
+        (["encode", "tests", "--level=7"], "level must be 0 (finest), 1, 2 or 3 (coarsest), got 7"),
+        (["encode"], "encode needs AUDIO: a folder, searched with all its folders, or one file"),
         (["encode", "tests", "--devices=two"], "no audio file"),
         (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
         (["sample", "/none.ckpt", "--nope=1"], "--nope"),
-        (["sample", "/none.ckpt", "--regenerate=4,6"], "regenerate"),
+        (["sample", "/none.ckpt", "--regenerate=4,6"], "no checkpoint at"),
         (["sample", "README.md"], "README.md can't be read as a checkpoint"),
         (["sample", "tests"], "tests is no exported model"),
         (["sample", "dance", "x", "--nope=1"], "--nope"),
-        (["sample", "x", "--count=many"], "Expected a int. Got value: many"),
+        (["sample", "x", "--count=many"], "no checkpoint at x"),
+        (["sample", "base", "--count=many"], "--count needs a whole number, got 'many'"),
         (["export", "tests"], "tests is a folder: export takes a checkpoint of fit"),
         (["fad", "tests", "tests", "--device=gpux"], "device 'gpux' can't be used"),
         (["fit", *QUICK, "--ckpt_path=README.md"], "README.md can't be read as a checkpoint"),
@@ -145,7 +149,7 @@ def test_without_the_packages_a_line_says_how_to_get_them(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, f"music_diffusion.commands.{name}", raising=False)
     monkeypatch.delattr("music_diffusion.commands.encode", raising=False)
     monkeypatch.setitem(sys.modules, "jsonargparse", None)
-    assert cli.main(["encode", "music"]) == 2
+    assert cli.main(["encode", "tests"]) == 2
     assert "pip install -r requirements.txt" in capsys.readouterr().err
 
 
@@ -155,11 +159,10 @@ def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
     assert "its content is no audio of a known format" in capsys.readouterr().err
 
 
-def test_the_hint_names_the_help_of_the_command_that_was_meant(capsys):
-    cli.main(["sample", "jbdiff", "--nope=1"])
-    assert "(cli.py sample jbdiff --help lists the options)" in capsys.readouterr().err
-    cli.main(["fit", "--config", "configs/sedd_absorb.yaml", "--model.lenght=1"])
-    assert "(cli.py fit --model.help sedd.module.SEDD lists the" in capsys.readouterr().err
+def test_the_hint_names_the_help_of_the_class_that_was_meant(capsys):
+    assert cli.main(["sample", "jbdiff", "--level_2.sampler.stps=1"]) == 2
+    error = capsys.readouterr().err
+    assert "(cli.py sample jbdiff --level_2.sampler.help jbdiff.samplers.DDIM lists" in error
 
 
 def test_too_little_memory_is_told_in_a_line_and_other_failures_are_not_hidden(monkeypatch, capsys):
@@ -284,14 +287,13 @@ def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys, ctrl_c):
     [
         (
             ["fit", *QUICK, "--model.noise=sedd.noise.LogLinear", "--model.noise.epz=1"],
-            "error: --model.noise sedd.noise.LogLinear: Option 'epz' is not accepted\n"
-            "(cli.py fit --model.noise.help sedd.noise.LogLinear lists the options)",
+            "error: --model.noise.epz is no option of sedd.noise.LogLinear: did you mean --mo",
         ),
         (
             ["fit", *QUICK, "--model.noise=sedd.noise.Linear"],
             "error: --model.noise sedd.noise.Linear: module 'sedd.noise' has no attribute 'Linear'",
         ),
-        (["sample", "x", "--sampler.steps=3"], "error: options of a sampler need its name"),
+        (["sample", "base", "--sampler.steps=3"], "error: options of a sampler need its name"),
     ],
 )
 def test_a_wrong_option_or_class_is_named_alone(args, message, capsys):

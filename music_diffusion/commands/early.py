@@ -1,0 +1,182 @@
+"""Mistakes in options that are found before seconds of imports pass, and told in words.
+
+Options are read from the source of what they belong to (`signature.py`). What isn't known here is
+left to the parser.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from foundation.errors import MissingFileError, UserError
+from foundation.files import printable, user_path
+from music_diffusion.commands.help import is_many, required
+from music_diffusion.commands.kinds import BOOLS, NOTHING, expected, fits, is_flag, is_pair
+from music_diffusion.commands.runs import find_checkpoint
+from music_diffusion.commands.signature import Option, Signature
+
+ALWAYS = ("config", "trust", "help", "print_config")  # of every command
+NOT_HERE = "{} {} is not on this machine: download it and give the file's path"
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+NUMBERS = re.compile(r"[^\s,\[\]()]+")
+MISSING = {  # what is said where a file isn't there, by the option that names it
+    "checkpoint": "no checkpoint at {}",
+    "audio": "no such folder or audio file: {}",
+    "prompt": "an audio file is needed at {}: there is none",
+    "init_audio": "an audio file is needed at {}: there is none",
+    "context_audio": "an audio file is needed at {}: there is none",
+    "folders": "no such folder: {}",
+}
+
+
+class Words:
+    """Arguments one after the other, of which the next one can be looked at."""
+
+    def __init__(self, args: Sequence[str]):
+        self.args, self.at = args, 0
+
+    def __bool__(self) -> bool:
+        return self.at < len(self.args)
+
+    def next(self) -> str:
+        self.at += 1
+        return self.args[self.at - 1]
+
+    def has_value(self, flag: bool = False) -> bool:
+        """Say whether the next word is the value of the option before it."""
+        if not self:
+            return False
+        word = self.args[self.at]
+        return word.lower() in BOOLS if flag else not is_option(word)
+
+
+def is_option(word: str) -> bool:
+    return word.startswith("--") or word in ("-c", "-h")
+
+
+def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
+    """Return arguments as the parser takes them: what is required first, then NAME=VALUE.
+
+    `sample --checkpoint X` becomes `sample X`, `--regenerate 4.0 6.5` one value, and an option that
+    is true or false can stand alone.
+
+    Raises:
+        UserError: for unknown options, and values that can't be meant
+    """
+    needed = required(signature)
+    named, placed, rest, words = {}, [], [], Words(args)
+    before = ""
+    while words:
+        word = words.next()
+        if not is_option(word):
+            placed.append((word, before))
+            before = word
+            continue
+        name, given, value = word.lstrip("-").partition("=")
+        name = "config" if name == "c" else name
+        option = known_option(command, name, signature)
+        flag = option is not None and is_flag(option)
+        if not given and (flag or words.has_value()):
+            value, given = words.next() if words.has_value(flag) else "true", "="
+        if option is not None and given and is_pair(option):
+            value = pair(f"--{name}", value, words)
+        before = f"--{name} {value}"
+        if given and option in needed:
+            named[name] = value
+        else:
+            rest.append((name, option, value if given else None))
+    first = in_order(command, needed, named, placed, any(name == "config" for name, *_ in rest))
+    for name, option, value in rest:
+        if option is not None and value is not None:
+            check_value(f"--{name}", option, value)
+    return [
+        *first,
+        *(f"--{name}" if value is None else f"--{name}={value}" for name, _, value in rest),
+    ]
+
+
+def in_order(
+    command: str,
+    needed: list[Option],
+    named: dict[str, str],
+    placed: list[tuple[str, str]],
+    has_config: bool,
+) -> list[str]:
+    """Return the values that stand without a name; `placed` ones come with what is before them."""
+    values = [value for value, _ in placed]
+    if needed and is_many(needed[0]):
+        values = [*named.values(), *values]
+        for value in values:
+            check_value(needed[0].name.upper(), needed[0], value)
+        return values
+    free = [option for option in needed if option.name not in named]
+    if len(values) > len(free):
+        raise UserError(too_many(command, needed, *placed[len(free)]))
+    named |= {option.name: value for option, value in zip(free, values, strict=False)}
+    for option in needed:
+        if option.name in named:
+            check_value(option.name.upper(), option, named[option.name])
+        elif not has_config:
+            raise UserError(f"{command} needs {option.name.upper()}: {option.about}")
+    return [named[option.name] for option in needed if option.name in named]
+
+
+def too_many(command: str, needed: list[Option], value: str, before: str) -> str:
+    """Say that a value is of nothing, and what may have been meant."""
+    name, _, first = before.rpartition(" ") if before.startswith("--") else ("", "", before)
+    takes = " and ".join(option.name.upper() for option in needed) or "nothing"
+    hint = f"{name} '{first} {value}'".strip() if first else "''"
+    return (
+        f"{printable(value)} belongs to no option: {command} takes {takes} without a name; quote "
+        f"what has spaces: {printable(hint)}"
+    )
+
+
+def known_option(command: str, name: str, signature: Signature) -> Option | None:
+    """Return an option by its name; None for those that the parser knows better.
+
+    Raises UserError for a name that there is none like.
+    """
+    first, dot, _ = name.partition(".")
+    if first in signature.options:
+        return None if dot else signature.options[first]
+    if first in ALWAYS:
+        return None
+    raise UserError(f"--{name} is no option of {command}{did_you_mean(first, signature.options)}")
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "--") -> str:
+    """Return the known name that is most like another one, as the end of a message."""
+    found = get_close_matches(name, list(known), 1)
+    return f": did you mean {prefix}{found[0]}?" if found else ""
+
+
+def check_value(name: str, option: Option, value: str) -> None:
+    """Raise UserError for an address, a missing file, and what is of another kind."""
+    if ADDRESS.match(value):
+        raise UserError(
+            f"{name} {value} is not on this machine: download it and give the file's path"
+        )
+    if not fits(option, value):
+        raise UserError(f"{name} needs {expected(option)}, got {printable(value)!r}")
+    if option.name in MISSING and value and value.lower() not in NOTHING:
+        path = find_checkpoint(value) if option.name == "checkpoint" else value
+        if not user_path(path, option.name).exists():
+            raise MissingFileError(MISSING[option.name].format(printable(Path(path))))
+
+
+def pair(name: str, value: str, words: Words) -> str:
+    """Write 4.0,6.5 and [4.0, 6.5], also cut at the space by the shell, as [4.0,6.5]."""
+    if value.lower() in NOTHING:
+        return value
+    if len(NUMBERS.findall(value)) == 1 and words.has_value():
+        value = f"{value} {words.next()}"
+    numbers = NUMBERS.findall(value)
+    try:
+        [float(number) for number in numbers]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 2:
+        raise UserError(f"{name} needs a start and an end in seconds, such as 4.0,6.5, got {value}")
+    return f"[{','.join(numbers)}]"
