@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from datamodules.encode import EncodingJob, TrackReader, default_store
 from datamodules.estimate import Estimate
+from datamodules.features import Described, Features
 from datamodules.header import Header
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
@@ -20,8 +21,10 @@ from datamodules.music_data import MusicDataModule
 from datamodules.token_store import TokenStore, read_header
 from datamodules.tracks import Track, Tracks, TrackSource, split
 from datamodules.windows import Windows
+from foundation.audio_module import AudioModel
 from foundation.checks import check_not_empty
 from foundation.codec import Codec
+from foundation.conditions import Conditions
 from foundation.errors import UserError
 from foundation.files import user_path
 from foundation.windows import TokenWindow
@@ -57,9 +60,24 @@ class TokenWindows(Windows):
     `silence` [K, Lc] or [D, Lc] is the context before a track's start.
     """
 
-    def __init__(self, tracks: Tracks, window: TokenWindow, store: TokenStore, silence: Tensor):
+    def __init__(
+        self,
+        tracks: Tracks,
+        window: TokenWindow,
+        store: TokenStore,
+        silence: Tensor,
+        described: Described | None = None,
+    ):
         super().__init__(tracks, window.length)
         self.window, self.store, self.silence = window, store, silence
+        self.described = described
+
+    def cond(self, track: Track, start: int) -> dict[str, str | Tensor]:
+        """Return the track's metadata, and the window's tags, tempo and key if they're asked."""
+        known = super().cond(track, start)
+        if self.described is None:
+            return known
+        return known | self.described.cond(track.path.name, start, start + self.window.length)
 
     def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
         window, row = self.window, track.row
@@ -104,6 +122,7 @@ class TokenDataModule(MusicDataModule):
             '[folder, mood]'
         encode_hours: stop where encoding the music would take longer, by estimate, and say how to
             do it first, by several devices or machines; null encodes however long it takes
+        tags: let the model be told tags, tempo and key, which `encode --tags true` found
     """
 
     short_action = "repeated"
@@ -124,6 +143,7 @@ class TokenDataModule(MusicDataModule):
         too_loud: Literal["skip", "clip", "scale"] = "skip",
         labels: list[str] | str | None = None,
         encode_hours: float | None = 1.0,
+        tags: bool = False,
     ):
         check_not_empty(tokens=tokens)
         super().__init__(
@@ -140,7 +160,8 @@ class TokenDataModule(MusicDataModule):
             too_loud,
             labels,
         )
-        self.tokens, self.encode_hours = tokens, encode_hours
+        self.tokens, self.encode_hours, self.tags = tokens, encode_hours, tags
+        self.features: Features | None = None
 
     @property
     def codec(self) -> Codec:
@@ -219,8 +240,16 @@ class TokenDataModule(MusicDataModule):
         folder = self.store_folder()
         read_header(folder).check(Header.of(self.codec, self.stream_names), folder)
         self.store = TokenStore.open(folder)
+        self.features = Features.open(folder) if self.tags else None
         source = StoredTracks(self.store, self.sidecar)
         self.use_tracks(*split(Tracks.whole(source), self.val_fraction, self.seed))
+
+    def conditions(self) -> Conditions:
+        labels = super().conditions()
+        if self.features is None:
+            return labels
+        keys = [track.path.name for track in self.train_tracks]
+        return labels.joined(self.features.conditions(keys))
 
     def store_folder(self) -> Path:
         """Return the folder of the tokens: what was given, or where `prepare_data` puts them."""
@@ -235,4 +264,8 @@ class TokenDataModule(MusicDataModule):
             samples = torch.zeros(1, codec.channels, self.window.context * codec.hop)
             device = next(codec.parameters(), samples).device
             silence = codec.encode_streams(samples.to(device), (stream,))[stream][0].cpu()
-        return TokenWindows(tracks, self.window, self.store, silence)
+        described = None
+        if self.features is not None and isinstance(self.model, AudioModel):
+            tags = tuple(self.model.conditions.tags)
+            described = Described(self.features, tags, codec.hop / codec.sample_rate)
+        return TokenWindows(tracks, self.window, self.store, silence, described)

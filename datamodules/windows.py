@@ -16,7 +16,7 @@ from foundation.files import printable
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 8  # windows tried in place of one that can't be read
-Example = dict[str, Tensor | dict[str, str]]
+Example = dict[str, Tensor | dict[str, str | Tensor]]
 
 
 class Windows(ABC):
@@ -38,6 +38,10 @@ class Windows(ABC):
     def cut(self, track: Track, start: int, draw: random.Random | None = None) -> dict[str, Tensor]:
         """Read the window at `start`; `draw` is for augmentation, which None leaves out."""
 
+    def cond(self, track: Track, start: int) -> dict[str, str | Tensor]:
+        """Return what is known of the window at `start`: the track's metadata."""
+        return dict(track.cond)
+
     def locate(self, number: int) -> tuple[Track, int]:
         """Return the track of a window, and the window's number within the track."""
         index = bisect_right(self.ends, number)
@@ -57,7 +61,7 @@ class Windows(ABC):
         last = None
         for track, start in places:
             try:
-                return {**self.cut(track, start, draw), "cond": dict(track.cond)}
+                return {**self.cut(track, start, draw), "cond": self.cond(track, start)}
             except (UserError, OSError) as error:
                 if track.name not in self.reported:
                     log.warning("another window is used: %s", printable(str(error)))

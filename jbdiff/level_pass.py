@@ -4,7 +4,7 @@ A pass knows how many windows cover the song and appends them one after another 
 context a window has the latents of its own level's audio before it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -14,12 +14,15 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from foundation.batch import Cond
 from foundation.codec import Codec
+from foundation.control import Control
 from foundation.sampler import OnStep, ignore_step
 from jbdiff.audio_buffer import AudioBuffer, Buffer
 from jbdiff.levels import join_length
 from jbdiff.noise_paths import base_noise
 from jbdiff.samplers import LatentSampler
+from jbdiff.song_sections import Section, control_at
 from jbdiff.vdiffusion import Generators, even_times
 
 Read = Callable[[int, int], Tensor]  # samples start to stop of some audio [B, C, stop - start]
@@ -50,6 +53,7 @@ class LevelModel(Protocol):
         strength: float = 1.0,
         guidance: float | None = None,
         guidance_rescale: float = 0.0,
+        cond: Control | Cond | None = None,
         sampler: LatentSampler | None = None,
         generator: Generators = None,
         on_step: OnStep = ignore_step,
@@ -87,7 +91,7 @@ class LevelPass:
     `coarser` reads the audio of the coarser level, which is refined; without it, `init` reads the
     audio that the song is to resemble. With neither it starts from noise. `context` [1, 1, Tc] is
     the audio before the song, as long as the model's context; without `follow` every window has
-    only that as context.
+    only that as context. A window is told what `sections` ask for at its middle.
     """
 
     model: LevelModel
@@ -101,6 +105,7 @@ class LevelPass:
     init: Read | None = None
     follow: bool = True
     style: str = "linear"
+    sections: Sequence[Section] = ()
 
     @property
     def channels(self) -> int:
@@ -162,6 +167,7 @@ class LevelPass:
                 strength=self.sampling.strength,
                 guidance=self.sampling.guidance,
                 guidance_rescale=self.sampling.guidance_rescale,
+                cond=control_at(self.sections, (start + self.window / 2) / self.model.sample_rate),
                 sampler=self.sampling.sampler,
                 generator=self.noise.generators(self.count, index),
                 on_step=on_step,

@@ -20,6 +20,7 @@ from jbdiff.generation import EDGE
 from jbdiff.latent_pass import LatentPass
 from jbdiff.level_pass import LevelModel, LevelPass, Noise, Read, Sampling
 from jbdiff.song_files import SongFolder
+from jbdiff.song_sections import Section, read_sections
 from jbdiff.song_settings import LevelSettings, Song
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,19 @@ class SongMaker:
             coarser=self._read_buffer(coarser) if coarser else None,
             init=None if coarser or self.init is None else self._read_init,
             follow=coarser is not None or song.update_lowest_context,
+            sections=self._sections(name),
         )
+
+    def _sections(self, name: str) -> list[Section]:
+        """Return what a level is told; UserError where no level knows it."""
+        sections = read_sections(self.song.sections)
+        if not sections:
+            return []
+        levels = [model for other, model in self.models.items() if other != "dance"]
+        knows = self.models[name].conditions or not any(model.conditions for model in levels)
+        for section in sections if knows else ():
+            self.models[name].told(section.control, 1)
+        return sections if knows else []
 
     def _dance_pass(self, last_level: str | None) -> DancePass:
         dance, model = self.song.dance, cast(StereoModel, self.models["dance"])

@@ -10,6 +10,7 @@ from foundation.errors import UserError
 from jbdiff import noise_paths
 from jbdiff.levels import BASE_FOLDER, COARSEST
 from jbdiff.samplers import DDIM, DPM, LatentSampler
+from jbdiff.song_sections import read_sections
 
 PARTS = ("level_3", "level_2", "level_1", "level_0", "dance")  # what has a sampler
 PLAIN_FILES = ("context_audio", "init_audio", "codec_path")  # beside the models' checkpoints
@@ -92,6 +93,8 @@ class Song:
         too_loud: what to do with a music file of floats beyond 8, where full scale is 1: skip is an
             error, clip limits them to 1, scale divides by their full scale or peak
         sha256: hashes of the checkpoints and music files; a file that has another is refused
+        sections: what parts of the song are like, for levels that were trained with conditions:
+            '[{from: 0, to: 20, tags: {piano: 1}}, {from: 20, label: jazz, guidance: 3}]'
     """
 
     out: str = "song"
@@ -116,6 +119,7 @@ class Song:
     dry_run: bool = False
     too_loud: Literal["skip", "clip", "scale"] = "skip"
     sha256: dict[str, str] | None = None
+    sections: list[dict] | None = None
 
     def __post_init__(self) -> None:
         """Raise UserError for settings that don't fit each other, before anything is loaded."""
@@ -136,6 +140,7 @@ class Song:
         for name, fraction in fractions.items():
             if not 0 <= fraction <= 1:
                 raise UserError(f"{name} must be in [0, 1], got {fraction}")
+        read_sections(self.sections)
         crossfade.check(self.dance.crossfade_style)
         noise_paths.check(self.noise_style, self.noise_step_size)
         noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)

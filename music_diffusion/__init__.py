@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foundation.audio_module import AudioModel
+    from foundation.control import Control
     from foundation.errors import UserError
     from jbdiff.song_settings import Song
     from music_diffusion.api import decode, fit, generate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioModel",
+    "Control",
     "Song",
     "UserError",
     "data",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 HOMES = {
     "AudioModel": "foundation.audio_module",
+    "Control": "foundation.control",
     "UserError": "foundation.errors",
     "Song": "jbdiff.song_settings",
     "decode": "music_diffusion.api",

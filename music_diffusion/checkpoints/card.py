@@ -5,6 +5,9 @@ from collections.abc import Mapping
 import yaml
 from torch import Tensor
 
+from foundation.audio_module import CONDITIONS
+from foundation.conditions import read_conditions
+
 CARD = "README.md"
 
 
@@ -28,6 +31,7 @@ def model_card(config: Mapping, state: Mapping[str, Tensor], bits: int) -> str:
         "training steps": config.get("global_step"),
         "codec": config.get("codec_fingerprint"),
         "music": described(data),
+        "can be asked for": asked_for(config.get(CONDITIONS)),
         "seed": made.get("seed"),
         "made with": f"music-diffusion {made['version']}, commit {made['commit']}" if made else "",
         "command": f"`{made['command']}`" if made else "",
@@ -55,6 +59,11 @@ def model_card(config: Mapping, state: Mapping[str, Tensor], bits: int) -> str:
             "",
         ]
     )
+
+
+def asked_for(conditions: Mapping | None) -> str:
+    """Name the labels, tags, tempo and key that a model was trained with."""
+    return read_conditions(conditions, "the model").describe() if conditions else ""
 
 
 def described(data: Mapping) -> str:

@@ -5,12 +5,19 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
+from tqdm import tqdm
+
+from audio.files import AudioError, Reader
 from datamodules.encode import EncodeModule, EncodingJob, TrackReader
+from datamodules.features import FeatureHeader, Features
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from datamodules.metadata import Sidecar
 from datamodules.share import Share
 from foundation.codec import Codec
+from foundation.files import printable
 from jbdiff.levels import COARSEST, codec_of, main_stream
+from metrics.describe import COLUMNS, STEP, Describer
+from metrics.musicality import RATE
 from music_diffusion.commands.options import call
 from music_diffusion.commands.trainer import RunTrainer
 
@@ -34,6 +41,7 @@ def encode(
     sidecar: str | None = None,
     too_loud: Literal["skip", "clip", "scale"] = "skip",
     shard: str | None = None,
+    tags: bool = False,
 ) -> Path:
     """Encode a folder of music to tokens and return the token store's folder.
 
@@ -56,6 +64,8 @@ def encode(
             to 1, or scale it, by the full scale of integers or by its peak
         shard: encode only the I-th of N parts of the files, as I/N, for jobs on several machines;
             the last one to end finishes the store
+        tags: describe the music, too: musicnn's tags, tempo and key of every 3 s, for
+            fit --data.tags true; needs `python download_ckpts.py musicnn`
 
     Raises:
         UserError: where there is no music, and for a store that another codec made
@@ -63,6 +73,7 @@ def encode(
     if codec is None:
         codec = codec_of(level)
         streams = streams or ([main_stream(codec)] if level == COARSEST else None)
+    describer = Describer() if tags else None
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)
     job = EncodingJob.create(
@@ -84,9 +95,27 @@ def encode(
         run_job(job, trainer, codec, num_workers)
         with nullcontext() if whole or not first else job.alone():  # shards merge in turn
             store = job.finish() if first else None
+        if store and describer:
+            describe(job, describer)
     if store:
         log.info("%d tracks of %s in %s", len(store), " and ".join(names), store.folder)
     return job.folder
+
+
+def describe(job: EncodingJob, describer: Describer) -> None:
+    """Describe the tracks that have tokens and no description yet."""
+    made_by = f"musicnn {describer.musicnn.fingerprint}"
+    features = Features.create(job.folder, FeatureHeader(COLUMNS, float(STEP), made_by))
+    keys = {path: job.stored_key(key).hex() for path, key in job.keys.items()}
+    left = {path: key for path, key in keys.items() if not features.has(key)}
+    for path, key in tqdm(left.items(), "tags", disable=not left, unit="track"):
+        if path in job.failed:
+            continue
+        try:
+            with Reader(path, RATE, 1, job.too_loud) as reader:
+                features.write(key, describer.track(reader.read_all, reader.num_samples))
+        except AudioError as error:
+            log.warning("not described: %s", printable(str(error)))
 
 
 def run_job(job: EncodingJob, trainer: RunTrainer, codec: Codec, num_workers: int) -> None:

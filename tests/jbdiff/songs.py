@@ -48,6 +48,7 @@ class ToyLevel(nn.Module):
         sampler: LatentSampler,
         guidance: float,
         guidance_rescale: float = 0.0,
+        cond: object = None,
         init: Tensor | None = None,
         strength: float = 1.0,
         generator: object = None,

@@ -1,6 +1,7 @@
 """Levels are told conditions: without effect at first, each guides alone."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -11,6 +12,10 @@ from foundation.control import Control
 from foundation.errors import UserError
 from jbdiff.guidance import guided
 from jbdiff.module import JBDiff
+from jbdiff.song_files import SongFolder
+from jbdiff.song_maker import SongMaker
+from jbdiff.song_sections import read_sections
+from jbdiff.song_settings import LevelSettings, Song
 from tests.codec.test_spectral import path  # noqa: F401 (a fixture)
 from tests.jbdiff.test_level3 import FAST, model  # noqa: F401 (a fixture)
 from tests.jbdiff.test_module import level
@@ -75,3 +80,39 @@ def test_a_level_without_conditions_says_so(model):  # noqa: F811
         model.generate(0.01, cond=ASKED)
     with pytest.raises(UserError, match=r"JBDiff reads no metadata: leave out cond \['folder'\]"):
         model.generate(0.01, cond={"folder": ["a"]})
+
+
+def test_parts_of_a_song_are_what_their_sections_ask_for(told, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(told, "told", lambda cond, count: seen.append(cond) or (None, 1.0))
+    settings = LevelSettings("three.ckpt", FAST, 1.0)
+    parts = [{"from": 0, "to": 0.2, "tags": "piano=1"}, {"from": 0.3, "label": "b", "guidance": 3}]
+    song = Song(str(tmp_path), 0.75, "3", settings, sections=parts)
+    maker = SongMaker(song, {"level_3": told}, cast("SongFolder", None))
+    step, made = maker.passes["level_3"], []
+    monkeypatch.setattr(
+        told, "sample_latents", lambda noise, *_, cond, **__: made.append(cond) or noise
+    )
+    for _ in step.run(step.open(tmp_path / "part"), lambda *_: None):
+        pass
+    middles = [(i + 0.5) * step.window / told.sample_rate for i in range(step.windows)]
+    for middle, cond in zip(middles, made, strict=True):
+        if middle < 0.2:
+            assert cond.amounts == {"piano": 1}
+        else:
+            assert (cond is None) == (middle < 0.3) and (cond is None or cond.guidance == 3)
+    assert len(seen) == 2  # each was checked before anything was sampled
+
+
+WRONG = [
+    ([{"to": 3}], "from must be a number"),
+    ([{"from": 0, "piano": 1}], "section 1 must be like"),
+    ([{"from": 0, "to": 9}, {"from": 5}], "section 1: it must begin"),
+    ([{"from": 0, "key": "H"}], "section 1: there is no key 'H'"),
+]
+
+
+@pytest.mark.parametrize(("parts", "message"), WRONG)
+def test_a_wrong_section_is_named(parts, message):
+    with pytest.raises(UserError, match=message):
+        read_sections(parts)
