@@ -45,7 +45,7 @@ def run(checks: Mapping[str, Check], setting: Setting, path: Path, end: float) -
             continue
         start = time.monotonic()
         try:
-            result = check(setting)
+            result: dict[str, object] = check(setting)
         except Exception as error:  # the others are worth their time all the same
             result = {"error": f"{type(error).__name__}: {error}"[:2000]}
         result["seconds"] = round(time.monotonic() - start, 2)

@@ -17,7 +17,7 @@ from benchmarks.jbdiff_unet import published_sizes
 from benchmarks.sedd_originals import OriginalNet, sedd_loss, sedd_sample
 from codec.jukebox import JukeboxCodec
 from codec.spectral import SpectralCodec
-from foundation.attention import flash_attn_func
+from foundation.attention import flash_attn_func  # pyright: ignore
 from foundation.audio_module import AudioModel
 from foundation.precision import fast_dtype, sampling_precision
 from jbdiff.dance import DiffusionAttnUnet1D

@@ -50,7 +50,7 @@ def losses_of(kind: str, sizes: argparse.Namespace) -> tuple[nn.Module, Loss]:
         net = OriginalNet(sizes.codes + 1, sizes.hidden, sizes.blocks, HEADS, 0.1)
         return net, partial(ORIGINALS[kind], net)
     graph_type, objective_type = OURS[kind]
-    graph = graph_type(sizes.codes)
+    graph = graph_type(sizes.codes)  # pyright: ignore[reportCallIssue]
     objective = objective_type(graph, LogLinear())
     net = network(sizes, graph, time_conditioning=kind != "ours, Subs")
     return net, lambda tokens, t: objective.losses(Conditioned(net), tokens[:, None], t).mean()

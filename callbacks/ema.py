@@ -46,7 +46,8 @@ class EMA(Callback):
         pairs = [(p.detach(), self.average[name]) for name, p in pl_module.named_parameters()]
         weights = [weight.to(average.dtype) for weight, average in pairs]
         averages = [average for _, average in pairs]
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # a few kernels, not one for each
+        # a few kernels, not one for each weight
+        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:

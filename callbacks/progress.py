@@ -20,8 +20,8 @@ class Progress(TQDMProgressBar):
     A bar in a file, such as the log of a job, would be a line for each of its states.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, refresh_rate: int = 1) -> None:
+        super().__init__(refresh_rate)
         self.began, self.first = time.monotonic(), 0
 
     @property

@@ -31,7 +31,7 @@ def read_sections(plain: Sequence[Mapping[str, object]] | None) -> list[Section]
     starts = [_number(part, FROM, i, math.nan) for i, part in enumerate(plain or (), 1)]
     made = []
     for i, (part, start, following) in enumerate(
-        zip(plain or (), starts, [*starts[1:], math.inf], strict=True), 1
+        zip(plain or (), starts, [*starts, math.inf][1:], strict=True), 1
     ):
         stop = _number(part, TO, i, following)
         if not 0 <= start < stop <= following:

@@ -3,8 +3,6 @@
 from typing import Literal
 
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 MatmulPrecision = Literal["highest", "high", "medium"]
@@ -27,14 +25,6 @@ def set_matmul_precision(precision: MatmulPrecision | None, device: torch.device
     if precision is None and device.type != "cuda":
         return
     torch.set_float32_matmul_precision(precision or "high")
-
-
-def with_rare_bar(callbacks: object, device: torch.device) -> object:
-    """Add a progress bar that reads the loss every 20 batches, for the device computes ahead."""
-    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])  # type: ignore[call-overload]
-    if device.type == "cpu" or any(isinstance(one, ProgressBar) for one in given):
-        return callbacks
-    return [*given, TQDMProgressBar(refresh_rate=REFRESH)]
 
 
 def with_bucket_views(

@@ -16,11 +16,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from callbacks.progress import Progress
 from foundation.errors import UserError
 from music_diffusion.commands.accelerators import (
+    REFRESH,
     MatmulPrecision,
     device_of,
     set_matmul_precision,
     with_bucket_views,
-    with_rare_bar,
 )
 from music_diffusion.commands.launched import watch_first_process
 
@@ -77,8 +77,6 @@ class RunTrainer(Trainer):
         accelerator = kwargs.get("accelerator", "auto")
         device = device_of(accelerator)
         set_matmul_precision(float32_matmul_precision, device)
-        if kwargs.get("enable_progress_bar") is not False:
-            kwargs["callbacks"] = with_rare_bar(kwargs.get("callbacks"), device)
         kwargs["strategy"] = with_bucket_views(
             kwargs.get("strategy", "auto"), device, kwargs.get("devices", "auto"),
             kwargs.get("num_nodes", 1),
@@ -98,7 +96,7 @@ class RunTrainer(Trainer):
                 val_check_interval=val_check_interval,
                 precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
                 logger=loggers,  # type: ignore[arg-type]
-                callbacks=with_progress(callbacks, enable_progress_bar),
+                callbacks=with_progress(callbacks, enable_progress_bar, device),
                 enable_progress_bar=enable_progress_bar,
                 enable_model_summary=enable_model_summary,
                 default_root_dir=default_root_dir,
@@ -107,13 +105,16 @@ class RunTrainer(Trainer):
 
 
 def with_progress(
-    callbacks: list[Callback] | Callback | None, enabled: bool | None
+    callbacks: list[Callback] | Callback | None, enabled: bool | None, device: torch.device
 ) -> list[Callback]:
-    """Add our progress bar where there is to be one and none is given."""
+    """Add our progress bar where there is to be one and none is given.
+
+    It rarely reads the loss of an accelerator, which computes ahead.
+    """
     given = list(callbacks) if isinstance(callbacks, list) else [callbacks] if callbacks else []
     if enabled is False or any(isinstance(one, ProgressBar) for one in given):
         return given
-    return [*given, Progress()]
+    return [*given, Progress(1 if device.type == "cpu" else REFRESH)]
 
 
 @contextmanager

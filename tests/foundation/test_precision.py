@@ -14,8 +14,8 @@ from foundation.precision import full_precision
 from music_diffusion.commands.accelerators import (
     set_matmul_precision,
     with_bucket_views,
-    with_rare_bar,
 )
+from music_diffusion.commands.trainer import with_progress
 from sedd.ddit import DDiT
 from sedd.vocabulary import float_linear
 from tests.foundation.test_training_graph import MODELS
@@ -73,11 +73,10 @@ def test_tf32_is_for_cuda_unless_it_is_asked_for(matmul):
 
 
 def test_the_bar_of_an_accelerator_reads_the_loss_rarely_and_a_users_own_stays():
-    assert with_rare_bar([], CPU) == []
-    (bar,) = with_rare_bar(None, CUDA)
-    assert isinstance(bar, TQDMProgressBar) and bar.refresh_rate == 20
+    (usual,), (bar,) = with_progress([], None, CPU), with_progress(None, None, CUDA)
+    assert (usual.refresh_rate, bar.refresh_rate) == (1, 20)
     own = [TQDMProgressBar(3)]
-    assert with_rare_bar(own, CUDA) is own
+    assert with_progress(own, True, CUDA) == own and with_progress(None, False, CUDA) == []
 
 
 @pytest.mark.parametrize(
