@@ -143,6 +143,9 @@ def known_option(command: str, name: str, signature: Signature) -> Option | None
         return None if dot else signature.options[first]
     if first in ALWAYS:
         return None
+    owner, underscore, inner = first.partition("_")
+    if underscore and owner in signature.options:  # as --codec_path was once written
+        raise UserError(f"--{name} is no option of {command}: did you mean --{owner}.{inner}?")
     raise UserError(f"--{name} is no option of {command}{did_you_mean(first, signature.options)}")
 
 

@@ -46,9 +46,11 @@ def prepared_training(command: str, args: list[str]) -> list[str]:
     args = plain_values(args)
     if (at := asked(args)) is not None:
         return with_class(args, at)
+    so_far: Settings = {}
+    for path in configs_of(args):  # what stands later may take other classes
+        merge_config(so_far, path)
+        check_config(path, so_far)
     settings = settings_of(args)
-    for path in configs_of(args):
-        check_config(path, settings)
     for name, value in list(given(command, args)):
         check_option(command, name, value, settings)
     return args
@@ -83,9 +85,7 @@ def settings_of(args: list[str]) -> Settings:
     """Merge the configs, and the classes that options name, as far as names of classes need it."""
     merged: Settings = {}
     for path in configs_of(args):
-        content = read_yaml(path)
-        inner = content.get("settings")
-        merge(merged, inner if isinstance(inner, dict) else content)
+        merge_config(merged, path)
     for arg, following in zip(args, [*args[1:], ""], strict=False):
         name, equals, value = arg[2:].partition("=")
         if arg.startswith("--") and name.split(".")[0] in ("model", "data", "trainer"):
@@ -93,6 +93,12 @@ def settings_of(args: list[str]) -> Settings:
             if isinstance(named, dict) and (value := value if equals else following):
                 named["class_path"] = value
     return merged
+
+
+def merge_config(into: Settings, path: Path) -> None:
+    content = read_yaml(path)
+    inner = content.get("settings")
+    merge(into, inner if isinstance(inner, dict) else content)
 
 
 def merge(into: Settings, more: Mapping) -> None:
