@@ -130,7 +130,9 @@ def sample(
         init = read_init(user_path(init_audio, "init_audio"), seconds, rate, too_loud)
     files, at_once = [], 1 if model.device.type == "cpu" else batch_size
     for first, number in batches(count, at_once):
-        with tqdm(desc=f"sampling {first + 1}-{first + number} of {count}", bar_format=BAR) as bar:
+        clip = f"{first + 1}" if number == 1 else f"{first + 1} to {first + number}"
+        title, last = f"sampling {clip} of {count}", first + number == count
+        with tqdm(desc=title, bar_format=BAR, leave=last, disable=None) as bar:
             clips = generate(
                 model, bar, seconds=seconds, count=number, prompt=given and given.audio,
                 keep=given and given.keep, init=init,
