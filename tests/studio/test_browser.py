@@ -126,7 +126,8 @@ def test_song(page):
 
 def choose(page, label, option):
     page.locator(f"input[aria-label='{label}']:visible").click()
-    page.get_by_role("option", name=option, exact=True).click()
+    # the list of the choice before may still be closing
+    page.get_by_role("option", name=option, exact=True).last.click()
 
 
 def test_a_blind_test_by_keyboard(page, served):
