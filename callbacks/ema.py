@@ -43,11 +43,9 @@ class EMA(Callback):
         self.last_step = trainer.global_step
         decay = min((1 + self.updates) / (10 + self.updates), self.decay) if self.updates else 0.0
         self.updates += 1
-        pairs = [(p.detach(), self.average[name]) for name, p in pl_module.named_parameters()]
-        weights = [weight.to(average.dtype) for weight, average in pairs]
-        averages = [average for _, average in pairs]
-        # a few kernels, not one for each weight
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        for name, weight in pl_module.named_parameters():
+            average = self.average[name]
+            average.lerp_(weight.to(average.dtype), 1 - decay)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:

@@ -167,7 +167,8 @@ def test_sigterm_to_all_processes_twice_saves_and_ends(tmp_path):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert names(tmp_path) == ["last.ckpt", "step_00000005.ckpt"]
+    last, step = names(tmp_path)  # at the next step on which the processes agree
+    assert last == "last.ckpt" and "step_00000005.ckpt" <= step < "step_00000020.ckpt"
 
 
 def test_one_of_many_processes_fails_without_waiting_for_the_others(tmp_path, monkeypatch):
