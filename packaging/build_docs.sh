@@ -14,5 +14,6 @@ site=$("$work/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("pu
 sed 's/\[[a-z]*\]//' requirements.txt > "$work/constraints.txt"  # constraints take no extras
 "$python" -m pip --python "$work/env/bin/python" install --quiet --disable-pip-version-check \
   --constraint "$work/constraints.txt" -r requirements-docs.txt
+export NO_MKDOCS_2_WARNING=1
 "$work/env/bin/python" -m mkdocs build --strict --quiet "$@"
 echo "the documentation is built: site/index.html"
