@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
-from foundation.checks import check_not_empty
+from foundation.checks import check_not_empty, refuse_address
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from music_diffusion.checkpoints.legacy import upgrade_config
@@ -97,10 +97,7 @@ def find_config(name: str) -> Path:
     ours = Path(str(files("configs")))
     if path.parent in (Path(), Path("configs")) and (ours / f"{path.stem}.yaml").is_file():
         return ours / f"{path.stem}.yaml"
-    if "://" in name:
-        raise UserError(
-            f"--config {name} is not on this machine: download it and give the file's path"
-        )
+    refuse_address(f"--config {name}", name)
     names = sorted(file.stem for file in ours.glob("*.yaml"))
     near = get_close_matches(path.stem, names, 1)
     if path.exists():

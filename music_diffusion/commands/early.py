@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from foundation.checks import refuse_address
 from foundation.errors import MissingFileError, UserError
 from foundation.files import printable, user_path
 from music_diffusion.commands.help import is_many, required
@@ -17,7 +18,6 @@ from music_diffusion.commands.runs import find_checkpoint
 from music_diffusion.commands.signature import Option, Signature
 
 ALWAYS = ("config", "trust", "help", "print_config")  # of every command
-NOT_HERE = "{} {} is not on this machine: download it and give the file's path"
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 NUMBERS = re.compile(r"[^\s,\[\]()]+")
 MISSING = {  # what is said where a file isn't there, by the option that names it
@@ -158,9 +158,7 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "--") -> str:
 def check_value(name: str, option: Option, value: str) -> None:
     """Raise UserError for an address, a missing file, and what is of another kind."""
     if ADDRESS.match(value):
-        raise UserError(
-            f"{name} {value} is not on this machine: download it and give the file's path"
-        )
+        refuse_address(f"{name} {value}", value)
     if not fits(option, value):
         raise UserError(f"{name} needs {expected(option)}, got {printable(value)!r}")
     if option.name in MISSING and value and value.lower() not in NOTHING:

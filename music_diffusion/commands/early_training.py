@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from foundation.checks import refuse_address
 from foundation.errors import UserError
 from foundation.files import printable
 from music_diffusion.checkpoints.legacy import HINTS
@@ -127,7 +128,7 @@ def check_option(command: str, name: str, value: str | None, settings: Settings)
     first, *names = name.replace("+", "").split(".")
     if first == "c" or not names and first in ROOTS:
         if first == "ckpt_path" and value:
-            refuse_address(f"--{name}", value)
+            refuse_address(f"--{name} {value}", value)
         return
     if first not in ROOTS:
         raise UserError(f"--{name} is no option of {command}{did_you_mean(first, ROOTS)}")
@@ -152,13 +153,6 @@ def unknown(shown: str, name: str, signature: Signature, prefix: str) -> str:
     near = did_you_mean(name, signature.options, prefix)
     of = "" if signature.path in FIXED.values() else f" of {signature.path}"
     return f"{shown} is no option{of}{near}"
-
-
-def refuse_address(name: str, value: str) -> None:
-    if "://" in value:
-        raise UserError(
-            f"{name} {value} is not on this machine: download it and give the file's path"
-        )
 
 
 def signature_at(names: list[str], settings: Settings) -> Signature | None:

@@ -5,7 +5,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from foundation.checks import check_not_empty
+from foundation.checks import check_not_empty, refuse_address
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 
@@ -43,8 +43,7 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
         MissingFileError: where there is none
         UserError: for a URL, since Lightning runs the code that a remote checkpoint holds
     """
-    if "://" in which:
-        raise UserError(f"{which} is not on this machine: download it and give the file's path")
+    refuse_address(which, which)
     if which in BASE:
         return str(base_folder(which))
     if which not in NEWEST:
