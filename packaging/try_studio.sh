@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
 # Test the studio in Chromium, in an environment of its own with gradio and playwright beside the
 # packages of $PYTHON. Chromium is the system's: apt-get install chromium, or CHROMIUM=/path/to/it.
-set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
-python=$(cd "$root" && realpath -s "${PYTHON:-.venv/bin/python}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/environment.sh"
 
 cd "$root"
 find_chromium() {
@@ -21,12 +17,7 @@ if ! CHROMIUM=$(find_chromium); then
   echo "no Chromium (apt-get install chromium, or CHROMIUM=/path/to/it): its tests are skipped" >&2
 fi
 export CHROMIUM
-"$python" -m venv --without-pip "$work/env"
-site=$("$work/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-"$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$site/dependencies.pth"
-sed 's/\[[a-z]*\]//' requirements.txt > "$work/constraints.txt"  # constraints take no extras
-"$python" -m pip --python "$work/env/bin/python" install --quiet --disable-pip-version-check \
-  --constraint "$work/constraints.txt" -r requirements-ui.txt playwright==1.65.2
+make_environment_with -r requirements-ui.txt playwright==1.65.2
 # without playwright's event loop, which forbids others; the rest of tests/studio needs no gradio
 export OMP_NUM_THREADS=1
 "$work/env/bin/python" -m pytest tests/studio/test_attacks.py -p no:cacheprovider

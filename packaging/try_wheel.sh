@@ -1,20 +1,14 @@
 #!/usr/bin/env bash
 # Build the wheel, install it into an environment of its own, train and sample in another folder.
 # The dependencies are those of $PYTHON, which saves installing 5.5 GB a second time.
-set -euo pipefail
-root=$(cd "$(dirname "$0")/.." && pwd)
-python=$(cd "$root" && realpath -s "${PYTHON:-.venv/bin/python}")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/environment.sh"
 export OMP_NUM_THREADS=1 XDG_CACHE_HOME="$work/cache" WANDB_MODE=disabled
 
 git -C "$root" archive --format=tar HEAD | (mkdir "$work/source" && tar x -C "$work/source")
 cd "$work"
 git -C "$root" describe --always --abbrev=12 > source/music_diffusion/commit.txt
 "$python" -m pip wheel --quiet --no-deps --wheel-dir dist ./source
-"$python" -m venv --without-pip env
-site=$(env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-"$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$site/dependencies.pth"
+make_environment env
 "$python" -m pip --python env/bin/python install --quiet --no-deps --no-index dist/*.whl
 
 mkdir elsewhere && cd elsewhere
