@@ -42,32 +42,35 @@ def test_workers_end_with_the_main_process_before_anything_waits_for_them(at_exi
     next(batches), next(batches)  # of each
     workers = batches._workers
     function, *arguments = at_exit[0]
-    function(*arguments)
-    for worker in workers:
-        worker.join(5)
+    function(*arguments, grace=60)  # however busy the machine is
     assert [worker.exitcode for worker in workers] == [0, 0]  # in peace
 
 
 class Stuck(Dataset):
-    """Reads for ever, as on a disk that has gone away."""
+    """Reads for ever, as on a disk that has gone away, and tells a pipe that it has begun."""
+
+    def __init__(self, begun: int):
+        self.begun = begun
 
     def __len__(self):
         return 2
 
     def __getitem__(self, index):
         with held(*signal.valid_signals()):
+            os.write(self.begun, b".")
             time.sleep(60)
 
 
 def test_stuck_workers_are_killed_within_the_grace_of_all(at_exit):
-    batches = iter(loader(2, dataset=Stuck()))
-    time.sleep(0.3)  # they have begun to read
+    here, there = os.pipe()
+    batches = iter(loader(2, dataset=Stuck(there)))
+    assert os.read(here, 1) + os.read(here, 1) == b".."
     start = time.monotonic()
     end(batches._workers, grace=0.1)
     for worker in batches._workers:
-        worker.join(5)
+        worker.join(60)
         assert worker.exitcode == -signal.SIGKILL
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 50  # they would read for a minute
 
 
 def test_workers_of_a_main_process_that_is_killed_while_they_start_end_too():
@@ -105,7 +108,7 @@ def test_a_worker_ends_also_where_another_could_not_be_started(at_exit, monkeypa
     assert started
     for function, *arguments in at_exit:
         function(*arguments)
-    started[0].join(5)
+    started[0].join(60)
     assert not started[0].is_alive()
 
 
