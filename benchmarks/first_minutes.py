@@ -17,12 +17,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import music_diffusion as md
-from audio import files as audio_files
-from audio.resample import resample_kaiser_best
-from metrics.frechet import Gaussian, frechet
-from metrics.musicality import RATE, beat_clarity, tonal_peak
-from metrics.musicnn import Musicnn
-from music_diffusion.report.clips import cut
+from benchmarks.clip_judge import COLUMNS, ClipJudge
 
 LEVEL_3 = ["jbdiff", "level3_small"]
 SEDD = ["sedd_absorb", "tiny"]
@@ -54,9 +49,7 @@ class Judge(Callback):
 
     def __init__(self, name: str, minutes: list[float], valid: str, keep: str | None = None):
         self.name, self.left, self.start = name, sorted(minutes), 0.0
-        self.embedding, self.keep = Musicnn(), keep
-        real = cut(audio_files.find(valid), 8.0, 32).audio[:, None]
-        self.reference = Gaussian.of(self.embedding(real, RATE, batch_size=8))
+        self.judge, self.keep = ClipJudge(valid), keep
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.start = time.process_time()
@@ -73,16 +66,12 @@ class Judge(Callback):
         trainer.should_stop = not self.left
         self.start += time.process_time() - now
 
-    @torch.no_grad()
     def row(self, path: Path, step: int) -> str:
         model = md.load(path, accelerator="cpu")
-        audio = model.generate(8.0, count=8, seed=1).mean(1)
-        clips = resample_kaiser_best(audio, model.sample_rate, RATE)
-        vectors = Gaussian.of(self.embedding(clips[:, None], RATE, batch_size=8))
-        peak, beat = (f(clips[:, None], RATE).nanmean() for f in (tonal_peak, beat_clarity))
-        level, distance = clips.square().mean().sqrt().log10(), frechet(vectors, self.reference)
-        columns = f"{peak:.3f} | {beat:.3f} | {distance:.1f} | {20 * level:.1f}"
-        return f"| {self.name} | {self.left[0]:g} | {step} | {columns} |"
+        with torch.no_grad():
+            audio = model.generate(8.0, count=8, seed=1)
+        cells = self.judge.row(audio, model.sample_rate)
+        return f"| {self.name} | {self.left[0]:g} | {step} | {cells} |"
 
 
 def main() -> None:
@@ -93,7 +82,7 @@ def main() -> None:
     parser.add_argument("--keep", help="a folder for the checkpoints")
     parser.add_argument("--runs", nargs="+", default=list(RUNS), choices=list(RUNS))
     options = parser.parse_args()
-    print("| | CPU minutes | steps | peak | beat | FAD | dB |\n|" + " --- |" * 7)
+    print(f"| | CPU minutes | steps | {COLUMNS} |\n|{' --- |' * 7}")
     for name in options.runs:
         configs, settings = RUNS[name]
         judge = {"name": name, "minutes": options.minutes, "valid": options.valid}
