@@ -1,8 +1,5 @@
 """Two processes do what one does."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -18,6 +15,7 @@ from sedd.ddit import DDiT
 from sedd.module import SEDD
 from tests.datamodules.test_token_store import Coarse
 from tests.jbdiff.test_module import SIZES
+from tests.processes import run_ranks
 
 NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8, dropout=0.0)
 
@@ -100,21 +98,16 @@ MODELS = {
 def test_two_processes_train_demo_validate_save_and_resume(model, command_line, music, tmp_path):
     names, sizes = MODELS[model]
     configs = [part for name in names.split() for part in ("--config", f"configs/{name}.yaml")]
-    command = [sys.executable, "cli.py", "fit", *configs, f"--data.audio={music}", *sizes]
+    command = ["fit", *configs, f"--data.audio={music}", *sizes]
     command += ["--model.sampler.steps=2", "--data.batch_size=2", "--trainer.logger=false"]
     command += ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.accelerator=cpu"]
+    command += ["--trainer.precision=32-true"]
     command += [f"--trainer.default_root_dir={tmp_path}", "--trainer.val_check_interval=2"]
     audio.write(music / "3.wav", audio.read(music / "0.wav") / 2, 44100)
 
     def fit(*options: str) -> None:
-        done = subprocess.run(
-            [*command, *options],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        statuses = run_ranks([*command, *options], tmp_path)
+        assert statuses == [0, 0], (tmp_path / "rank_0.log").read_text()[-2000:]
 
     fit("--trainer.max_steps=2")
     assert list(tmp_path.glob("demos/step_00000002/*.wav"))
