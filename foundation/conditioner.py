@@ -22,11 +22,13 @@ class Conditioner(nn.Module):
 
     The vectors are added up and go through a layer that starts from zeros, so that a trained
     network to which it is added starts as it was. In training all conditions of an example are left
-    out with probability DROP (Ho & Salimans 2022, arXiv:2207.12598), and of half of the others as
-    many as its own draw says, so that any few of them can be asked for.
+    out with probability DROP (Ho & Salimans 2022, arXiv:2207.12598). Of the others, half keep all
+    kinds (each field of labels, the tags, the tempo, the key) and half as many as a draw says;
+    the same again among the tags, which would otherwise hide every kind that is asked for alone.
     """
 
     group_of: Tensor
+    kind_of: Tensor
     tops: Tensor
 
     def __init__(self, conditions: Conditions, size: int, hidden_size: int = 128):
@@ -40,6 +42,10 @@ class Conditioner(nn.Module):
         self.numbers = [f"{name} {i}" for name in numbered for i in range(widths.get(name, 1))]
         group_of = [self.groups.index(name.rpartition(" ")[0]) for name in self.numbers]
         tops = torch.tensor(list(conditions.tags.values()))
+        kinds = [TAGS if name in conditions.tags else name for name in self.groups]
+        self.kinds = list(dict.fromkeys(kinds))
+        kind_of = [self.kinds.index(kind) for kind in kinds]
+        self.register_buffer("kind_of", torch.tensor(kind_of), persistent=False)
         self.register_buffer("group_of", torch.tensor(group_of, dtype=torch.long), persistent=False)
         self.register_buffer("tops", tops, persistent=False)
 
@@ -66,9 +72,16 @@ class Conditioner(nn.Module):
 
     def draw_kept(self, count: int) -> Tensor:
         """Draw which conditions [B, G] training keeps, from torch's own stream."""
-        draws = torch.rand(2 + len(self.groups), count, 1, device=self.labels.device)
-        share = (2 * draws[0]).clamp(max=1) * (draws[1] >= DROP)
-        return draws[2:, :, 0].T < share
+        kept = self._draw_some(count, len(self.kinds))[:, self.kind_of]
+        first = len(self.conditions.fields)
+        tags = slice(first, first + len(self.conditions.tags))
+        kept[:, tags] &= self._draw_some(count, len(self.conditions.tags))
+        return kept & (torch.rand(count, 1, device=kept.device) >= DROP)
+
+    def _draw_some(self, count: int, among: int) -> Tensor:
+        """Draw for each of `count` examples all of so many, or a share of any size: [B, N]."""
+        draws = torch.rand(count, 1 + among, device=self.labels.device)
+        return draws[:, 1:] < (2 * draws[:, :1]).clamp(max=1)
 
     def read(self, cond: Cond, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Turn metadata into label rows [B, F], numbers [B, N], and what is known [B, G]."""
