@@ -248,7 +248,9 @@ def write_demo_music(
     name = f"demo_{seed}_{seconds:g}s_{sample_rate}"
     paths = {index: folder / f"{name}_{index:02d}.flac" for index in range(num_tracks)}
     missing = {index: path for index, path in paths.items() if not path.is_file()}
-    for index, path in tqdm(missing.items(), "demo music", disable=not missing, unit="track"):
+    for index, path in tqdm(
+        missing.items(), "demo music", disable=not missing or None, unit="track"
+    ):
         samples = track(1000 * seed + index, seconds, sample_rate)
         audio_files.write(path, torch.from_numpy(samples), sample_rate)
     return folder

@@ -218,7 +218,7 @@ class TokenDataModule(MusicDataModule):
             codec.to(self.attached_trainer.strategy.root_device)
             reader = TrackReader(todo, codec, self.too_loud)
             work = Estimate(todo)
-            for index in tqdm(range(len(reader)), desc="encoding", unit="track"):
+            for index in tqdm(range(len(reader)), desc="encoding", unit="track", disable=None):
                 path, num_samples = reader[index]
                 job.encode(codec, Path(path), num_samples)
                 self._check_hours(work.hours_left(index + 1), len(todo) - index - 1)

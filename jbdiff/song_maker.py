@@ -1,6 +1,7 @@
 """Make a song: its models' passes one after another, with progress, resumed after a stop."""
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -8,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from tqdm import tqdm
 
 from audio import files as audio
 from foundation.audio_module import AudioModel
+from foundation.durations import spoken
 from foundation.errors import UserError
 from foundation.sampler import OnStep, ignore_step
 from jbdiff.audio_buffer import Buffer
@@ -20,6 +21,7 @@ from jbdiff.generation import EDGE
 from jbdiff.latent_pass import LatentPass
 from jbdiff.level_pass import LevelModel, LevelPass, Noise, Read, Sampling
 from jbdiff.song_files import SongFolder
+from jbdiff.song_progress import Progress
 from jbdiff.song_sections import Section, read_sections
 from jbdiff.song_settings import LevelSettings, Song
 
@@ -214,13 +216,12 @@ class SongMaker:
         device = device or next((d for d in devices if d.type != "cpu"), devices[0])
         work = {name: self._work_of_a_call(name) for name in self.passes}
         total = sum(step.windows * step.calls * work[n] for n, step in self.passes.items())
-        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left"
         try:
             for model in self.models.values():
                 model.cpu()  # one at a time is on the device
-            with tqdm(total=total, bar_format=form) as bar:
+            with Progress.of(total, on_step) as progress:
                 for name, step in self.passes.items():
-                    self._run_pass(name, step, bar, work[name], device, on_step)
+                    self._run_pass(name, step, progress, work[name], device)
         finally:
             for model in self.models.values():
                 model.to(device)
@@ -229,29 +230,25 @@ class SongMaker:
         self,
         name: str,
         step: Pass,
-        bar: tqdm,
+        progress: Progress,
         work: float,
         device: torch.device,
-        on_step: OnStep,
     ) -> None:
         self.buffers[name] = buffer = step.open(self.folder.part(name))
-        done = buffer.windows * step.calls * work  # by an earlier run
-        bar.n, bar.initial = bar.n + done, bar.initial + done
+        progress.resume(buffer.windows * step.calls * work)
         if buffer.windows == step.windows:
             return
 
         def describe() -> None:
-            bar.set_description(f"{name} {min(buffer.windows + 1, step.windows)}/{step.windows}")
+            window = min(buffer.windows + 1, step.windows)
+            progress.describe(f"{name} {window}/{step.windows}")
 
-        def advance(done: int, total: int) -> None:
-            bar.update(work)
-            on_step(round(bar.n), round(bar.total))
-
-        model = self.models[name].to(device)
+        model, began = self.models[name].to(device), time.monotonic()
         describe()
-        for _ in step.run(buffer, advance):
+        for _ in step.run(buffer, lambda done, total: progress.advance(work)):
             describe()
         model.cpu()
+        log.info("%s: done in %s", name, spoken(time.monotonic() - began))
 
     def _work_of_a_call(self, name: str) -> float:
         """Estimate the work of a network call, for the time left: weights times positions."""

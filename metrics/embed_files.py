@@ -80,7 +80,7 @@ def embed_files(
             reading = partial(read, embedding, device, cache, too_loud)
             found = map_ahead(readers, reading, files, num_workers)
             title = f"{embedding.name} vectors"
-            bar = tqdm(found, title, len(files), unit="file", disable=not progress)
+            bar = tqdm(found, title, len(files), unit="file", disable=not progress or None)
             batches = fill_batches(bar, entries, size)
             for batch, vectors in map_ahead(pool, partial(embed, embedding), batches, embedders):
                 assign(batch, vectors)

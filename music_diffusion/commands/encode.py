@@ -108,7 +108,7 @@ def describe(job: EncodingJob, describer: Describer) -> None:
     features = Features.create(job.folder, FeatureHeader(COLUMNS, float(STEP), made_by))
     keys = {path: job.stored_key(key).hex() for path, key in job.keys.items()}
     left = {path: key for path, key in keys.items() if not features.has(key)}
-    for path, key in tqdm(left.items(), "tags", disable=not left, unit="track"):
+    for path, key in tqdm(left.items(), "tags", disable=not left or None, unit="track"):
         if path in job.failed:
             continue
         try:

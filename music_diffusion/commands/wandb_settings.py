@@ -1,9 +1,13 @@
 """Weights & Biases: its files in the run's folder, a resumed run as the same run, no questions."""
 
 import os
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from jsonargparse import Namespace
+
+DULL = "The anonymous setting has no effect and will be removed in a future version."
 
 
 def settle_wandb(trainer: Namespace, run_id: str | None) -> None:
@@ -12,6 +16,7 @@ def settle_wandb(trainer: Namespace, run_id: str | None) -> None:
     for logger in loggers:
         if isinstance(logger, Namespace) and logger.class_path.endswith("WandbLogger"):
             go_offline_without_account()
+            silence_dull_warning()
             options = logger.init_args
             if options.save_dir == ".":
                 options.save_dir = trainer.default_root_dir
@@ -29,3 +34,13 @@ def go_offline_without_account() -> None:
         os.environ["WANDB_MODE"] = "offline"
         os.environ.setdefault("WANDB_SILENT", "true")  # the next line says it all
         print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
+
+
+def silence_dull_warning() -> None:
+    """Let wandb print unseen what Lightning makes it say once: its logger sets `anonymous`."""
+    try:
+        import wandb
+    except ImportError:  # the logger says what to install
+        return
+    with redirect_stderr(StringIO()):
+        wandb.termwarn(DULL, repeat=False)

@@ -3,23 +3,24 @@
 # pyright: reportMissingImports=false
 import gradio as gr
 
+from music_diffusion.studio.choices import Choice
 from music_diffusion.studio.forms import component, errors_shown, user
-from music_diffusion.studio.studio import Studio
+from music_diffusion.studio.studio import Found, Studio
 
 PAIRS, RATINGS = "Pairs: which is better?", "Ratings from 1 to 5"
 ABOUT = (
     "Two folders of music, or two models, which first make clips with the same seeds. Clips of the "
-    "same name are heard as pairs; sides and order are random, loudness is made equal, and what is "
-    "what is shown at the end."
+    "same name are heard as pairs; sides and order are random, loudness is made equal, and which "
+    "was which is shown at the end."
 )
 
 
-def build(studio: Studio) -> list[gr.Dropdown]:
+def build(studio: Studio) -> list[Choice]:
     """Add the tab to the page; return the choices, which change as folders do."""
     gr.Markdown(ABOUT)
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
-            names = choices(studio)
+            names = sources(studio.found())
             first = gr.Dropdown(names, value=names[0], label="First")
             second = gr.Dropdown(names, value=names[1], label="Second")
             kind = gr.Radio([PAIRS, RATINGS], value=PAIRS, label="Kind of test")
@@ -36,9 +37,9 @@ def build(studio: Studio) -> list[gr.Dropdown]:
 
     inputs = [first, second, kind, rounds, seconds]
     start.click(begin, inputs, trial, api_visibility="private")
-    return [first, second]
+    return [Choice(side, sources) for side in (first, second)]
 
 
-def choices(studio: Studio) -> list[str]:
+def sources(found: Found) -> list[str]:
     """List the models and the folders with audio."""
-    return [*studio.library.models(), *studio.library.audio_folders()]
+    return [*found.models, *found.folders]

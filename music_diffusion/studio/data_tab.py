@@ -6,16 +6,21 @@ import gradio as gr
 from music_diffusion.commands.data import data
 from music_diffusion.commands.machine import this_machine
 from music_diffusion.commands.report_lines import about, advice
+from music_diffusion.studio.choices import Choice
 from music_diffusion.studio.clips import without_paths
 from music_diffusion.studio.forms import errors_shown
 from music_diffusion.studio.library import OWN
-from music_diffusion.studio.studio import Studio
+from music_diffusion.studio.studio import Found, Studio
 
 
-def build(studio: Studio) -> None:
-    """Add the tab to the page."""
+def build(studio: Studio) -> Choice:
+    """Add the tab to the page; return the choice of the folder."""
     roots = [name for name in studio.library.roots if name != OWN]
-    folders = sorted({*roots, *(f for f in studio.library.audio_folders() if outside(f))})
+
+    def names(found: Found) -> list[str]:
+        return sorted({*roots, *(folder for folder in found.folders if outside(folder))})
+
+    folders = names(studio.found())
     folder = gr.Dropdown(folders, value=folders[0] if folders else None, label="Folder of music")
     listen = gr.Checkbox(True, label="Listen to the files: loudness, clipping, silence, duplicates")
     start = gr.Button("Report", variant="primary")
@@ -28,6 +33,7 @@ def build(studio: Studio) -> None:
         return without_paths("\n".join(lines), studio.library)
 
     start.click(report, [folder, listen], shown, api_visibility="private", concurrency_limit=1)
+    return Choice(folder, names)
 
 
 def outside(folder: str) -> bool:

@@ -16,7 +16,7 @@ from foundation.audio_module import AudioModel, conditions_in
 from foundation.conditions import Conditions
 from foundation.errors import UserError
 from foundation.sampler import Sampler
-from foundation.settings import settings_of
+from foundation.settings import content_of
 from jbdiff.dance_module import Dance
 from jbdiff.levels import COARSEST
 from music_diffusion.checkpoints.load import load_model
@@ -100,7 +100,8 @@ def facts_of(source: str) -> Facts:
 @lru_cache(maxsize=256)
 def _facts(source: str, stamp: float) -> Facts:
     path = find_checkpoint(source)
-    settings = settings_of(path)
+    content = content_of(path)
+    settings = content.get("hyper_parameters", {})
     name = str(settings.get("_class_path", ""))
     import_named({"_class_path": name} if name else {}, path)
     module, _, kind_name = name.rpartition(".")
@@ -115,7 +116,7 @@ def _facts(source: str, stamp: float) -> Facts:
         not issubclass(kind.sampler_type, TokenSampler),
         "guidance" in inspect.signature(kind).parameters,
         part_of(kind, settings),
-        conditions_in(settings, str(path)) or Conditions(),
+        conditions_in(content, str(path)) or Conditions(),
     )
 
 

@@ -18,6 +18,7 @@ from music_diffusion.studio import (  # noqa: E402
     runs_tab,
     song_tab,
 )
+from music_diffusion.studio.choices import Choice, follow  # noqa: E402
 from music_diffusion.studio.forms import chosen, errors_shown, user  # noqa: E402
 from music_diffusion.studio.studio import Studio  # noqa: E402
 
@@ -41,40 +42,19 @@ def page(studio: Studio) -> gr.Blocks:
             with gr.Tab("Repair", id="repair"):
                 repair = repair_tab.build(studio)
             with gr.Tab("Song", id="song"):
-                songs = song_tab.build(studio)
+                song = song_tab.build(studio)
             with gr.Tab("Compare", id="compare"):
                 sides = compare_tab.build(studio)
             with gr.Tab("Runs", id="runs"):
                 run = runs_tab.build(studio)
             with gr.Tab("Data", id="data"):
-                data_tab.build(studio)
-        for jobs in (make.jobs, repair.jobs, songs):
+                folder = data_tab.build(studio)
+        for jobs in (make.jobs, repair.jobs, song.jobs):
             connect(studio, jobs, make, repair, tabs)
         http_api.add(studio)
-        keep_choices(studio, blocks, [make.model, repair.model], sides, run)
+        models = [Choice(tab.model, lambda found: found.models) for tab in (make, repair)]
+        follow(studio, blocks, [*models, *song.choices, *sides, run, folder])
     return blocks.queue(default_concurrency_limit=CALLS)
-
-
-def keep_choices(
-    studio: Studio,
-    blocks: gr.Blocks,
-    models: list[gr.Dropdown],
-    sides: list[gr.Dropdown],
-    run: gr.Dropdown,
-) -> None:
-    """Look for new models, folders and runs each time that the page is opened."""
-
-    def look() -> list:
-        known, folders = studio.library.models(), compare_tab.choices(studio)
-        runs = studio.library.runs()
-        return [
-            *(gr.update(choices=known) for _ in models),
-            *(gr.update(choices=folders) for _ in sides),
-            gr.update(choices=runs),
-        ]
-
-    outputs = [*models, *sides, run]
-    blocks.load(look, None, outputs, show_progress="hidden", api_visibility="private")
 
 
 def connect(

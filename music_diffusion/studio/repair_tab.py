@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from foundation.errors import UserError
+from music_diffusion.studio.control_form import ControlForm
 from music_diffusion.studio.forms import errors_shown, job_list, reference, source_of, user
 from music_diffusion.studio.model_form import ModelForm
 from music_diffusion.studio.studio import Studio
@@ -30,6 +31,7 @@ def build(studio: Studio) -> RepairTab:
             what = gr.Radio([REPAIR, CONTINUE], value=REPAIR, label="What to do")
             seconds = gr.Slider(1, 60, value=5, step=0.5, label="Seconds to add", visible=False)
             form = ModelForm.build(studio, 3)
+            told = ControlForm.build(studio, form.model)
             start = gr.Button("Make variants", variant="primary")
         with gr.Column(scale=2, min_width=300):
             jobs = job_list(["repair", "continue"])
@@ -42,12 +44,15 @@ def build(studio: Studio) -> RepairTab:
     def submit(request: gr.Request, what, seconds, source, *values):
         if not source:
             raise UserError("choose a music file first, or record one")
-        settings = ModelForm.settings(*values) | {"prompt": reference(source)}
+        asked, model = values[: len(told.inputs)], values[len(told.inputs) :]
+        settings = ModelForm.settings(*model) | ControlForm.settings(*asked)
+        settings |= {"prompt": reference(source)}
         if what == CONTINUE:
             settings["seconds"] = seconds
         else:
             settings |= {"start": source["start"], "stop": source["stop"]}
         studio.make(settings, user(request))
 
-    start.click(submit, [what, seconds, source, *form.inputs], api_visibility="private")
+    inputs = [what, seconds, source, *told.inputs, *form.inputs]
+    start.click(submit, inputs, api_visibility="private")
     return RepairTab(form.model, jobs, source)

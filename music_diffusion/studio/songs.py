@@ -13,6 +13,7 @@ from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler
 from jbdiff.samplers import LatentSampler
 from jbdiff.song_maker import make_song
+from jbdiff.song_sections import read_sections
 from jbdiff.song_settings import PARTS, DanceSettings, LevelSettings, Song
 from music_diffusion.studio.jobs import Work
 from music_diffusion.studio.library import Library
@@ -42,6 +43,7 @@ class SongRequest:
         noise_step_size: how far region and walk go, 0 to 1
         dance_noise_style: the same of Dance Diffusion
         follow: whether the first level's windows follow each other, or each the context
+        sections: what parts of the song are like, as in `jbdiff.song_settings.Song`
     """
 
     models: dict[str, str] = field(default_factory=lambda: {"level_3": "base"})
@@ -57,6 +59,7 @@ class SongRequest:
     noise_step_size: float = 0.6
     dance_noise_style: str = "random"
     follow: bool = True
+    sections: list[dict] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Raise UserError for values that no song takes."""
@@ -66,6 +69,9 @@ class SongRequest:
             raise UserError(f"count must be between 1 and {MOST}, got {self.count}")
         if self.seconds is not None and not 0 < self.seconds <= LONGEST:
             raise UserError(f"seconds must be above 0, at most {LONGEST:.0f}, got {self.seconds}")
+        if not isinstance(self.sections, list):
+            raise UserError(f"sections must be a list, got {self.sections!r}")
+        read_sections(self.sections)
         if self.seed < 0:
             object.__setattr__(self, "seed", secrets.randbelow(SEEDS))
 
@@ -106,6 +112,7 @@ def song_of(request: SongRequest, library: Library, out: Path) -> Song:
         noise_seed=request.seed,
         update_lowest_context=request.follow,
         count=request.count,
+        sections=request.sections or None,
         accelerator="cpu",  # the worker moves them to its device
     )
 

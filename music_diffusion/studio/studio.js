@@ -159,6 +159,7 @@ window.studio = (() => {
         after = one;
       }
       list.classList.toggle("none", ours.length === 0);
+      list.dataset.known = ours.length;
       return ours.some((job) => ["waiting", "running"].includes(job.state));
     }
 
@@ -186,6 +187,75 @@ window.studio = (() => {
       (input.value === "" ? null : Number(input.value)) !== (props.value || {})[input.name]);
     let shown = null;
     const update = () => { if (names() !== shown) { build(); shown = names(); } };
+    watch("value", update);
+    update();
+  }
+
+  // ---- the sections of a song: what its parts are to be like ----
+
+  function sections(element, props, watch) {
+    const root = element.querySelector(".sections");
+    let shown = null;
+
+    const key = (value) => JSON.stringify([value.known, value.sections]);
+
+    function set(list, build) {
+      const value = { ...props.value, sections: list };
+      if (!build) shown = key(value);  // what is typed stays, with the cursor in it
+      props.value = value;
+      if (build) update();
+    }
+
+    function field(index, name, title, attributes) {
+      const list = attributes.choices && [["", "any"], ...attributes.choices.map((one) => [one, one])];
+      const value = props.value.sections[index][name] ?? "";
+      const given = (event) => event.target.value === "" ? null : attributes.type === "number" ? Number(event.target.value) : event.target.value;
+      const onchange = (event) => set(props.value.sections.map((one, i) => i === index ? { ...one, [name]: given(event) } : one));
+      const input = list
+        ? make("select", { name, onchange }, ...list.map(([one, text]) => make("option", { value: one, selected: one === value }, text)))
+        : make("input", { ...attributes, name, value, oninput: onchange });
+      return make("label", attributes.wide ? { class: "wide" } : {}, make("span", {}, title), input);
+    }
+
+    function row(index) {
+      const known = props.value.known, number = { type: "number", min: 0, step: "any" };
+      return make("fieldset", {},
+        make("legend", {}, "Section " + (index + 1)),
+        field(index, "from", "From, in seconds", number),
+        field(index, "to", "To, in seconds", { ...number, placeholder: "next or end" }),
+        known.labels.length ? field(index, "label", "Label", { choices: known.labels }) : null,
+        known.tempo ? field(index, "tempo", "Tempo, in beats a minute", { ...number, placeholder: "any" }) : null,
+        known.keys.length ? field(index, "key", "Key", { choices: known.keys }) : null,
+        known.tags.length ? field(index, "tags", "Tags, such as piano=1, drums=0", { wide: true, placeholder: "any" }) : null,
+        field(index, "guidance", "How much to rely on them", { ...number, placeholder: 2 }),
+        make("div", { class: "actions" }, make("button", { type: "button", "aria-label": "Remove section " + (index + 1), onclick: () => {
+          set(props.value.sections.filter((_, i) => i !== index), true);
+          root.querySelector(".add").focus();
+        } }, "Remove")));
+    }
+
+    function add() {
+      const before = props.value.sections.at(-1);
+      set([...props.value.sections, { from: before ? before.to ?? before.from + 10 : 0 }], true);
+      [...root.querySelectorAll("fieldset")].at(-1).querySelector("input").focus();
+    }
+
+    function update() {
+      const { known, sections: list } = props.value;
+      if (key(props.value) === shown) return;
+      shown = key(props.value);
+      if (!known.labels.length && !known.tags.length && !known.tempo && !known.keys.length) {
+        root.replaceChildren(make("p", {}, "None of the chosen models can be told what its music is like: choose one that was trained with labels or tags."));
+        return;
+      }
+      const names = known.tags.length ? make("p", {}, "Tags: " + known.tags.join(", ")) : null;
+      root.replaceChildren(...[
+        make("p", {}, "Between sections nothing is asked for; without an end, one reaches to the next."),
+        ...list.map((_, index) => row(index)), names,
+        make("div", { class: "actions" }, make("button", { type: "button", class: "add", onclick: add }, "Add a section")),
+      ].filter((child) => child !== null));
+    }
+
     watch("value", update);
     update();
   }
@@ -226,7 +296,10 @@ window.studio = (() => {
       try {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), parts = [];
         recording = new MediaRecorder(stream);
-        recording.ondataavailable = (event) => parts.push(event.data);
+        recording.ondataavailable = (event) => {
+          parts.push(event.data);
+          if (recording && event.data.size) note.textContent = "recording, " + Math.round((performance.now() - began) / 1000) + " s";
+        };
         recording.onstop = () => {
           stream.getTracks().forEach((track) => track.stop());
           const kind = recording.mimeType.includes("mp4") ? "mp4" : recording.mimeType.includes("ogg") ? "ogg" : "webm";
@@ -234,7 +307,8 @@ window.studio = (() => {
           record.textContent = "Record";
           send(new Blob(parts), "recording." + kind);
         };
-        recording.start();
+        const began = performance.now();
+        recording.start(500);
         record.textContent = "Stop";
         note.textContent = "recording";
       } catch (error) {
@@ -460,5 +534,5 @@ window.studio = (() => {
     setTimeout(check, 5000);
   }
 
-  return { jobs, options, run, source, trial };
+  return { jobs, options, run, sections, source, trial };
 })();

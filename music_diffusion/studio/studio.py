@@ -22,6 +22,27 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Found:
+    """What lies in a studio's folders.
+
+    Attributes:
+        models: the base models first
+        parts: of a song, by model; "" for a model that is none
+        runs: the newest first
+        folders: with audio
+    """
+
+    models: list[str]
+    parts: dict[str, str]
+    runs: list[str]
+    folders: list[str]
+
+    def models_of(self, part: str) -> list[str]:
+        """List the models of a song's part."""
+        return [name for name in self.models if self.parts[name] == part]
+
+
+@dataclass(frozen=True)
 class Studio:
     """Folders, uploads, models and jobs of one server."""
 
@@ -76,16 +97,18 @@ class Studio:
             return self.submit_song(SongRequest.of(job.settings).again(), user)
         return self.submit(ClipRequest.of(job.settings).again(), user)
 
-    def models_of(self, part: str) -> list[str]:
-        """List the models of a song's part, the base model first; unreadable files are left out."""
-        found = []
-        for name in self.library.models():
-            try:
-                if self.facts(name).part == part:
-                    found.append(name)
-            except UserError as error:
-                log.info("%s is left out: %s", name, error)
-        return found
+    def found(self) -> "Found":
+        """Look for models, runs and folders; models that can't be read have no part of a song."""
+        models = self.library.models()
+        parts = {name: self._part(name) for name in models}
+        return Found(models, parts, self.library.runs(), self.library.audio_folders())
+
+    def _part(self, model: str) -> str:
+        try:
+            return self.facts(model).part
+        except UserError as error:
+            log.info("%s is left out of songs: %s", model, error)
+            return ""
 
     def compare(
         self, kind: str, sources: tuple[str, str], rounds: int, seconds: float, user: str = ""

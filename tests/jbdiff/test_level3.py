@@ -232,10 +232,17 @@ def test_a_stopped_song_of_level_3_is_resumed_bit_for_bit(model, tmp_path, pictu
     assert (again / "song.wav").read_bytes() == (whole / "song.wav").read_bytes()
 
 
-def test_a_song_says_how_far_it_is_and_what_that_raises_stops_it(model, tmp_path, pictures):
+def test_a_song_says_how_far_it_is_and_what_that_raises_stops_it(
+    model, tmp_path, pictures, capsys, caplog
+):
     models, steps = {"level_3": model}, []
-    whole = make_song(song_of(models, "3", tmp_path), models, on_step=lambda *s: steps.append(s))
+    with caplog.at_level("INFO", "jbdiff"):
+        whole = make_song(
+            song_of(models, "3", tmp_path), models, on_step=lambda *s: steps.append(s)
+        )
     assert steps == sorted(steps) and steps[-1][0] == steps[-1][1] > 0
+    assert "%" not in capsys.readouterr().err, "a file gets no bar"
+    assert "level_3: done in" in caplog.text
     (tmp_path / "b").mkdir()
     song = song_of(models, "3", tmp_path / "b")
 

@@ -15,6 +15,7 @@ from foundation.durations import clock, spoken
 from music_diffusion.commands import first_look, plans
 from music_diffusion.commands import main as cli
 from music_diffusion.commands.machine import Machine
+from music_diffusion.commands.wandb_settings import silence_dull_warning
 from tests.music_diffusion.toy import Clips, Tone
 
 
@@ -49,6 +50,13 @@ def test_the_settings_that_are_printed_have_no_empty_loggers(elsewhere, capsys):
     printed = capsys.readouterr().out
     assert "project: music-diffusion" in printed and "length: 1024" in printed
     assert "anonymous" not in printed and "null" not in printed.partition("logger:")[2][:300]
+
+
+def test_wandb_says_nothing_of_what_lightning_sets(capsys):
+    wandb = pytest.importorskip("wandb")
+    silence_dull_warning()
+    wandb.Settings(anonymous=None)
+    assert capsys.readouterr().err == ""
 
 
 def test_music_and_windows_are_told():

@@ -7,6 +7,8 @@ import pytest
 from foundation.errors import MissingFileError, UserError
 from music_diffusion.studio.clips import without_paths
 from music_diffusion.studio.library import Library
+from music_diffusion.studio.studio import Studio
+from tests.studio.conftest import write_config
 
 
 @pytest.fixture
@@ -54,6 +56,20 @@ def test_what_lies_in_a_folder_is_found_and_named_without_its_path(library, tmp_
 def test_only_models_of_the_list_are_loaded(library, name):
     with pytest.raises(UserError):
         library.model(name)
+
+
+def test_models_are_found_by_their_part_of_a_song_with_what_they_can_be_told(tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    studio = Studio.of(tmp_path / "own", [runs], [])
+    assert studio.found().models_of("level_2") == []
+    write_config(runs / "model", jb_level=2)  # while the studio runs
+    (runs / "bad").mkdir()
+    (runs / "bad" / "config.json").write_text("{")
+    found = studio.found()
+    assert found.models_of("level_2") == ["runs/model"]
+    assert found.models_of("level_3") == ["base"] and "runs/bad" in found.models
+    assert studio.facts("runs/model").conditions.fields == {"genre": ["jazz"]}
 
 
 def test_folders_of_the_same_name_differ(tmp_path):

@@ -29,12 +29,14 @@ def test_levels_options_and_files_become_a_songs(library, tmp_path):
         context="runs/x.wav",
         noise_style="walk",
         seed=7,
+        sections=[{"from": 0, "to": 4, "tags": {"piano": 1}}, {"from": 4, "label": "jazz"}],
     )
     song = song_of(asked, library, tmp_path / "out")
     assert (song.levels, song.order, song.noise_style, song.noise_seed) == ("32", [3, 2], "walk", 7)
     assert song.level_3.sampler == DDIM(steps=3) and song.level_3.guidance == 2.0
     assert song.level_2.init_strength == 0.25
     assert song.init_audio == song.context_audio == str((tmp_path / "runs" / "x.wav").resolve())
+    assert song.sections == asked.sections
     assert SongRequest.of(json.loads(json.dumps(as_json(asked)))) == asked
     assert asked.again().seed == 8
 
@@ -46,7 +48,8 @@ def test_levels_options_and_files_become_a_songs(library, tmp_path):
         {"options": {"level_3": {"checkpoint": 1}}}, {"samplers": {"level_3": "Analytic"}},
         {"count": 5}, {"seconds": 0.0}, {"seconds": 1e6}, {"init": "/etc/passwd"},
         {"context": "runs/../x"}, {"noise_style": "loud"}, {"noise_step_size": 2.0},
-        {"strength": 2.0}, {"out": "/tmp/x"},
+        {"strength": 2.0}, {"out": "/tmp/x"}, {"sections": 3}, {"sections": [{"to": 3}]},
+        {"sections": [{"from": 0, "key": "H dur"}]}, {"sections": [{"from": 0, "out": "/tmp/x"}]},
     ],
 )  # fmt: skip
 def test_what_fits_no_song_is_refused_before_it_waits(library, tmp_path, settings):
