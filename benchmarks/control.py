@@ -3,14 +3,14 @@
     python -m benchmarks.control MODEL … --train MUSIC --held_out MUSIC --sidecar tracks.csv
         --labels group drums --tempo_column bpm --key_column key
 
-For every value that can be asked for, alone, and guidance 0 (nothing asked), 1, 2 and 4, clips are
-generated and judged: labels by a classifier of musicnn's vectors, trained on real clips of --train
-and on what the models' codecs make of them; tags by musicnn, as the half of a question's clips that
-has more of one; tempo and key by the project's estimators. Beside them: the real clips of
---held_out, of tracks that the classifier never heard, and their round trip through the model's
-codec, which is the most that a model can reach. Shares of clips with their 95 % interval; real
-clips of a track aren't independent, so that theirs is too narrow. Chance is how many agree when
-each clip is compared with what every clip was asked for; the greatest of all guidances.
+For every value that can be asked for, alone, and guidance 1, 2 and 4, clips are made and judged;
+at guidance 0 nothing is asked. Labels are judged by a classifier of musicnn's vectors, trained on
+real clips of --train and on what the model's codec makes of them; tags by musicnn, as the half of a
+question's clips that has more of one; tempo and key by the project's estimators. Beside them: the
+real clips of --held_out, of tracks that the classifier never heard, and their round trip through
+the model's codec, which is the most that a model can reach. Shares of clips with their 95 %
+interval; real clips of a track aren't independent, so that theirs is too narrow. Chance is how many
+agree when each clip is compared with what every clip was asked for; the greatest of all guidances.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from datamodules.metadata import Sidecar
 from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.conditions import Conditions
+from foundation.control import Control
 from foundation.sampler import Sampler
 from jbdiff.module import JBDiff
 from metrics.describe import TAGS, Describer
@@ -39,7 +40,7 @@ from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.sample import with_steps
 from music_diffusion.report.clips import Clips, cut
 
-GUIDANCES = (0.0, 1.0, 2.0, 4.0)
+GUIDANCES = (1.0, 2.0, 4.0)
 SEED = 100  # of the first clip; demos and samples of a user have small ones
 Answers = dict[str, tuple[Heard, list[str]]]  # by column, the clips and what each was asked for
 
@@ -99,20 +100,12 @@ def questions_of(
 
 
 def generated(
-    model: AudioModel, question: Question, guidance: float, options: argparse.Namespace
-) -> tuple[Tensor, list[str]]:
-    """Generate the clips of a question [B, C, T] and say what each was asked for."""
-    each = -(-options.num_clips // len(question.values))
+    model: AudioModel, control: Control | None, count: int, seed: int, options: argparse.Namespace
+) -> Tensor:
+    """Generate clips [count, C, T] with the model's own sampler, of the steps that are set."""
     sampler = cast("Sampler", getattr(model, "sampler"))  # noqa: B009 (each family has its own)
     sampler = with_steps(sampler, options.steps) if options.steps else sampler
-    made = [
-        model.generate(
-            options.seconds, count=each, cond=question.control(value, guidance),
-            sampler=sampler, seed=SEED + place * each,
-        )
-        for place, value in enumerate(question.values)
-    ]  # fmt: skip
-    return torch.cat(made), [value for value in question.values for _ in range(each)]
+    return model.generate(options.seconds, count=count, cond=control, sampler=sampler, seed=seed)
 
 
 def heard_of_model(
@@ -120,12 +113,24 @@ def heard_of_model(
 ) -> Answers:
     """Generate and judge a question's clips at each guidance."""
     answers: Answers = {}
+    each = -(-options.num_clips // len(question.values))
     for guidance in options.guidances:
-        clips, asked = generated(model, question, guidance, options)
+        made = [
+            generated(model, question.control(value, guidance), each, SEED + place * each, options)
+            for place, value in enumerate(question.values)
+        ]
+        asked = [value for value in question.values for _ in range(each)]
+        clips, column = torch.cat(made), f"guidance {guidance:g}"
         if options.out:
-            write(clips, asked, model, Path(options.out) / f"{question.name}_{guidance:g}")
-        answers[f"guidance {guidance:g}"] = hear(describer, clips, model.sample_rate), asked
+            write(clips, asked, model, Path(options.out) / f"{question.name} {column}")
+        answers[column] = hear(describer, clips, model.sample_rate), asked
     return answers
+
+
+def unasked(question: Question, heard: Heard) -> tuple[Heard, list[str]]:
+    """Compare clips of which nothing was asked with each value in turn: guidance 0."""
+    count = len(heard.tempo)
+    return heard, [question.values[number % len(question.values)] for number in range(count)]
 
 
 def write(clips: Tensor, asked: Sequence[str], model: AudioModel, folder: Path) -> None:
@@ -183,10 +188,13 @@ def judge(
         known = [number for number, label in enumerate(labels) if label]
         classifiers[name] = Classifier(taught.vectors[known], [labels[i] for i in known])
     columns = {"tempo": options.tempo_column, "key": options.key_column}
+    free = generated(model, None, options.num_clips, SEED, options)
+    free = hear(describer, free, model.sample_rate)
     answers = {
         question: heard_of_real(
             question, held_out.rows, real, trip, columns.get(question.name, question.name)
         )
+        | {"guidance 0": unasked(question, free)}
         | heard_of_model(model, question, describer, options)
         for question in questions_of(model.conditions, classifiers, options)
     }
