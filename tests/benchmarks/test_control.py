@@ -1,14 +1,23 @@
 """What is asked for is counted as heard where it is, and by chance where it isn't."""
 
 import math
+from argparse import Namespace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
+from audio import files as audio_files
+from benchmarks import control
 from benchmarks.control_questions import Key, Label, Tag, Tempo, agreement, related
 from benchmarks.heard import Classifier, Heard
+from datamodules.metadata import Sidecar
+from foundation.audio_module import AudioModel
+from foundation.conditions import Conditions
 from foundation.musical_key import KEYS
-from metrics.describe import TAGS
+from metrics.describe import TAGS, Describer
+from metrics.musicality import RATE
 
 LABELS = ("piano", "strings", "brass")
 
@@ -77,3 +86,45 @@ def test_keys_agree_and_looser_those_that_share_most_notes():
     assert sorted(near) == ["A minor", "C major", "C minor", "F major", "G major"]
     near = [name for i, name in enumerate(KEYS) if related(i, KEYS.index("A minor"))]
     assert sorted(near) == ["A major", "A minor", "C major", "D minor", "E minor"]
+
+
+class Toy(SimpleNamespace):
+    """Plays high or low tones as it is asked, and at guidance 0 low ones."""
+
+    conditions = Conditions(["group=high", "group=low"])
+    sample_rate, sampler = RATE, None
+    codec = SimpleNamespace(sample_rate=RATE, encode=lambda x: x, decode=lambda x: x)
+
+    def generate(self, seconds, *, count, cond, sampler, seed):
+        high = cond is not None and cond.labels == {"group": "high"}
+        return tone(high, seconds).expand(count, 1, -1)
+
+
+def tone(high, seconds):
+    return torch.sin(torch.arange(round(seconds * RATE)) * (0.5 if high else 0.05))
+
+
+def hear_tones(_, audio, sample_rate):
+    """Stand in for musicnn: how often a clip changes its sign."""
+    turns = (audio.diff().sign().diff() != 0).double().mean((1, 2))
+    nothing = torch.full((len(audio),), math.nan)
+    return Heard(turns[:, None].float(), torch.zeros(len(audio), len(TAGS)), nothing, nothing)
+
+
+def test_the_table_says_that_a_toy_obeys(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(control, "hear", hear_tones)
+    for name in ("high", "low"):
+        audio_files.write(tmp_path / name / "a.wav", tone(name == "high", 2)[None], RATE)
+        audio_files.write(tmp_path / name / "b.wav", tone(name == "high", 2)[None], RATE)
+    (tmp_path / "tracks.csv").write_text(
+        "track,group\nhigh/a.wav,high\nhigh/b.wav,high\nlow/a.wav,low\nlow/b.wav,low\n"
+    )
+    real = control.RealMusic.read(str(tmp_path), Sidecar.read(tmp_path / "tracks.csv"), 1, 8)
+    options = Namespace(
+        labels=["group"], tags=[], guidances=[2.0], num_clips=6, seconds=1.0, steps=None, out=None,
+        tempo_column="tempo", key_column="key",
+    )  # fmt: skip
+    control.judge(cast("AudioModel", Toy()), real, real, cast("Describer", None), options)
+    row = next(line for line in capsys.readouterr().out.splitlines() if "**group**" in line)
+    shares = [cell.split()[0] for cell in row.split("|")[2:7]]
+    assert shares == ["0.50", "1.00", "1.00", "0.50", "1.00"]
