@@ -19,7 +19,7 @@ STEP = re.compile(r"step_0*(\d+)")
 NUMBERED = re.compile(r"(?P<name>.+)_(?P<number>\d+)")
 REFERENCE = "reference"  # the folder of what demos are compared with
 ORDER = ("original", "song", "round_trip", "real", "target", "coarser", "context")  # then others
-LEFT_OUT = re.compile(r"\..*|index_files|pictures|parts|checkpoints|report|earlier_\d+")
+LEFT_OUT = re.compile(r"\..*|index_files|pictures|parts|checkpoints|report|wandb|earlier_\d+")
 LAST = ("sample", "noise", "refined")
 
 
@@ -143,7 +143,7 @@ def by_number(files: Files, reader: ClipReader) -> list[Row]:
     return [
         Row(
             f"No. {number}" if number else "",
-            [cell_of(row.get(name), name, reader) for name in names],
+            [cell_of(row.get(name), name.replace("_", " "), reader) for name in names],
         )
         for number, row in sorted(rows.items(), key=lambda item: int(item[0] or -1))
     ]

@@ -16,9 +16,9 @@ class Table:
 
 
 def table_html(index: int, table: Table) -> str:
-    """Return a table as a part of the page."""
+    """Return a table as a part of the page; on a phone its rows are cards, with its heads."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
-    rows = "".join(row_html(row) for row in table.rows)
+    rows = "".join(row_html(row, table.head) for row in table.rows)
     return (
         f'<section id="table{index}"><h2>{escape(table.title)}</h2><p>{escape(table.note)}</p>'
         f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -26,7 +26,11 @@ def table_html(index: int, table: Table) -> str:
     )
 
 
-def row_html(row: Sequence[str]) -> str:
-    first, *others = row
-    cells = "".join(f"<td>{escape(text)}</td>" for text in others)
-    return f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+def row_html(row: Sequence[str], head: Sequence[str]) -> str:
+    cells = "".join(map(cell_html, row[1:], head[1:]))
+    return f'<tr><th scope="row">{escape(row[0])}</th>{cells}</tr>'
+
+
+def cell_html(text: str, head: str) -> str:
+    named = f' data-head="{escape(head)}"' if head else ""
+    return f"<td{named}>{escape(text)}</td>"

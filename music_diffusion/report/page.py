@@ -128,7 +128,13 @@ def figure(values: dict, key: str, margin: str | None = None) -> str:
     if value is None:
         return "–"
     half = values.get(margin) if margin else None
-    return f"{value:.3g}" if half is None else f"{value:.3g} ± {half:.2g}"
+    return plain(value, 3) if half is None else f"{plain(value, 3)} ± {plain(half, 2)}"
+
+
+def plain(value: float, digits: int) -> str:
+    """Write a number with so many digits, and without an exponent where it is large."""
+    text = f"{value:.{digits}g}"
+    return f"{float(text):,.0f}" if 1000 <= abs(value) < 1e9 else text
 
 
 def passages_section(folder: Path, clips: Clips, copies: Memorisation) -> Section:

@@ -95,7 +95,7 @@ def lost(jobs: Jobs, job: Job, name: str) -> bool:
 
 def summary(settings: Mapping) -> str:
     """Say in a line what was asked for."""
-    forms = {"seconds": "{:g} s", "count": "{} at once", "seed": "seed {}", "sampler": "{}"}
+    forms = {"seconds": "{:g} s", "count": "{} clips", "seed": "seed {}", "sampler": "{}"}
     forms |= {"label": "{}", "tags": "{}", "tempo": "{:g} beats a minute", "key": "{}"}
     used = {name: settings[name] for name in forms if settings.get(name) not in (None, "", 1)}
     models = settings.get("models") or {"": settings.get("model", "")}

@@ -24,7 +24,7 @@ def build(studio: Studio) -> Choice:
     folder = gr.Dropdown(folders, value=folders[0] if folders else None, label="Folder of music")
     listen = gr.Checkbox(True, label="Listen to the files: loudness, clipping, silence, duplicates")
     start = gr.Button("Report", variant="primary")
-    shown = gr.Textbox(label="Report", lines=16, max_lines=60)
+    shown = gr.Textbox(label="Report", lines=16, max_lines=60, elem_classes=["report"])
 
     @errors_shown(studio)
     def report(folder: str, listen: bool) -> str:

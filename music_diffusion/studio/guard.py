@@ -5,6 +5,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ POLICY = (  # gradio's page has scripts and styles inline; nothing comes from an
 CLOSED = re.compile(  # gradio's own ways to files, other servers and its description
     "(/gradio_api)?/(upload|file|proxy|stream|custom_component|monitoring|vibe|docs|redoc|openapi)"
 )
+EMBEDDED = "/studio/files/"  # read only; sandboxed pages of runs, whose origin is null, show them
 PLAIN = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
 
 Scope = MutableMapping[str, Any]
@@ -61,6 +63,8 @@ class Guard:
         headers = {
             name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
         }
+        if scope["path"].startswith(EMBEDDED) and headers.get("origin") == "null":
+            del headers["origin"]
         if (refusal := self.refusal(headers)) is not None:
             return await answer(send, *refusal)
         scope[USER] = user_of(headers, self.users) or ""
@@ -81,7 +85,7 @@ class Guard:
         return None
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        received, started = 0, False
 
         async def counted() -> Message:
             nonlocal received
@@ -91,9 +95,15 @@ class Guard:
                 raise TooLarge
             return message
 
-        try:
-            await self.app(scope, counted, send)
-        except TooLarge:
+        async def sent(message: Message) -> None:
+            nonlocal started
+            if received <= self.most:  # else it is the server's own page about TooLarge
+                started = True
+                await send(message)
+
+        with suppress(TooLarge):
+            await self.app(scope, counted, sent)
+        if received > self.most and not started:
             await answer(send, 413, f"the studio takes at most {self.most // 2**20} MB")
 
 

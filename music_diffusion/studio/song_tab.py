@@ -135,7 +135,7 @@ def section_form(studio: Studio, models: list[gr.Dropdown]) -> gr.HTML:
         return section_value(known(chosen), shown["sections"])
 
     value = section_value(known(model.value for model in models))
-    with gr.Accordion("Sections: labels, tags, tempo and key by time", open=False):
+    with gr.Accordion("Sections", open=False):
         shown = component("sections", "studio.sections(element, props, watch);", value)
     gr.on(
         [model.change for model in models], look, [shown, *models], shown,

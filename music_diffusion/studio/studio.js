@@ -57,8 +57,15 @@ window.studio = (() => {
   const length = (seconds) => seconds < 60 ? seconds.toFixed(2) + " s"
     : Math.floor(seconds / 60) + ":" + String(Math.round(seconds % 60)).padStart(2, "0");
 
+  // A player asks for its length when it comes into sight: there may be hundreds of them.
+  const sight = new IntersectionObserver((seen) => seen.filter((one) => one.isIntersecting).forEach(({ target }) => {
+    target.preload = "metadata";
+    sight.unobserve(target);
+  }));
+
   function player(clip, label) {
     const audio = make("audio", { controls: true, preload: "none", src: clip.url, "aria-label": label });
+    sight.observe(audio);
     return [view(clip, audio), audio];
   }
 
@@ -68,7 +75,7 @@ window.studio = (() => {
   const KINDS = { make: "New", repair: "Repair", continue: "Continued", song: "Song" };
 
   function clipCell(job, clip, index, act) {
-    const label = "clip " + (index + 1);
+    const label = (job.kind === "song" ? "song " : "clip ") + (index + 1);
     const button = (text, action, title) => make("button", {
       type: "button", title, onclick: () => act({ action, job: job.name, clip: clip.reference }),
     }, text);
@@ -99,7 +106,7 @@ window.studio = (() => {
   }
 
   function card(job, act) {
-    const made = make("section", { class: "job", "data-job": job.name, "aria-label": KINDS[job.kind] + " " + job.name });
+    const made = make("section", { class: "job", "data-job": job.name, "data-kind": job.kind, "aria-label": KINDS[job.kind] + " " + job.name });
     const title = make("h2", {}, KINDS[job.kind], " ", make("span", {}, job.summary));
     const state = make("p", { class: "state", role: "status" });
     const bar = make("progress", { max: 1, "aria-label": "progress" });
@@ -420,7 +427,7 @@ window.studio = (() => {
     }
 
     show();
-    return make("div", { class: "times" }, make("label", {}, make("span", {}, "From"), inputs[0], "s"), make("label", {}, make("span", {}, "To"), inputs[1], "s"), hear);
+    return make("div", { class: "times" }, make("label", {}, "From ", inputs[0], " s"), make("label", {}, "to ", inputs[1], " s"), hear);
   }
 
   // ---- blind listening tests ----

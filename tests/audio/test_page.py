@@ -14,6 +14,7 @@ import torch
 from audio import files as audio
 from audio.page.clips import COLUMNS, HALF, waveform
 from audio.page.curves import draw, read_curves, thinned
+from audio.page.tables import Table, table_html
 from audio.page.write import update_page, write_comparison, write_page
 from audio.spectrogram import read_plot, write_spectrogram
 from foundation.errors import MissingFileError, UserError
@@ -252,3 +253,8 @@ def test_long_curves_are_thinned_to_means_and_keep_their_end():
     drawn = thinned(points)
     assert len(drawn) <= 300 and drawn[-1] == (10_000, 0)
     assert all(abs(value - 0.5) < 0.15 for _, value in drawn[:-1])
+
+
+def test_a_tables_cells_name_their_columns_for_phones():
+    html = table_html(0, Table("Traits", "", ["", "real", ""], [["tempo", "<117", "a minute"]]))
+    assert '<th scope="row">tempo</th><td data-head="real">&lt;117</td><td>a minute</td>' in html

@@ -11,6 +11,7 @@ from metrics.musicality import RATE
 from music_diffusion.commands import main as cli
 from music_diffusion.commands.report import embeddings
 from music_diffusion.report.clips import cut, generated_files
+from music_diffusion.report.page import figure
 
 SECONDS = 4
 
@@ -121,3 +122,9 @@ def test_mistakes_are_a_line_and_status_2(music, options, message, monkeypatch, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(music / "cache"))
     assert cli.main(["report", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_large_figures_have_no_exponent_and_few_digits():
+    values = {"fad": 4943.2, "fad_margin": 2021.0, "kad": 0.0774}
+    assert figure(values, "fad", "fad_margin") == "4,940 ± 2,000"
+    assert figure(values, "kad") == "0.0774" and figure(values, "other") == "–"

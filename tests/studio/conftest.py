@@ -87,6 +87,7 @@ def music(tmp_path_factory):
     run = folder / "music" / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "curves.csv").write_text("step,val/loss\n1,2.0\n2,1.5\n3,1.2\n")
+    shutil.copy(folder / "music" / "low" / "0.wav", run / "demo.wav")
     write_page(run)
     return folder
 

@@ -16,8 +16,12 @@ def ask(users=None, path="/studio/jobs", body=(b"",), most=100, **headers):
     sent, seen, parts = [], [], list(body)
 
     async def app(scope, receive, send):
-        while (await receive()).get("more_body"):
-            pass
+        try:
+            while (await receive()).get("more_body"):
+                pass
+        except Exception:  # as the server below does it
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            raise
         seen.append(scope[USER])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"in"})
@@ -62,6 +66,12 @@ def test_this_machine_gets_in_and_its_pages_stay_on_it():
 )
 def test_others_are_kept_out(status, headers):
     assert ask(**headers)[0] == status
+
+
+def test_a_sandboxed_page_of_a_run_shows_its_files_and_does_no_more():
+    assert ask(path="/studio/files/runs/a/demo.png", origin="null")[0] == 200
+    assert ask(path="/studio/uploads", origin="null")[0] == 403
+    assert ask(path="/studio/files/runs/a/demo.png", origin="http://evil.example")[0] == 403
 
 
 @pytest.mark.parametrize(
