@@ -11,6 +11,7 @@ from callbacks.trial import is_trial
 from foundation.durations import spoken
 
 log = logging.getLogger(__name__)
+OWN_LINE = ("v_num", "val/", "fad", "kad")
 SHOWN = ("val/loss", "train/loss", "fad", "kad")  # what begins so is in a validation's line
 
 
@@ -27,6 +28,14 @@ class Progress(TQDMProgressBar):
     @property
     def is_enabled(self) -> bool:
         return super().is_enabled and (sys.stdout.isatty() or "ipykernel" in sys.modules)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict:
+        """Leave out of the bar what its 80 columns can't hold: measures of the validations' lines.
+
+        The logger's version goes, too: it is the run's number in a log, which says nothing.
+        """
+        shown = super().get_metrics(trainer, pl_module)
+        return {name: shown[name] for name in shown if not name.startswith(OWN_LINE)}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

@@ -230,7 +230,7 @@ window.studio = (() => {
         make("legend", {}, "Section " + (index + 1)),
         field(index, "from", "From, in seconds", number),
         field(index, "to", "To, in seconds", { ...number, placeholder: "next or end" }),
-        known.labels.length ? field(index, "label", "Label", { choices: known.labels }) : null,
+        known.labels.length ? field(index, "label", "Label", { wide: true, choices: known.labels }) : null,
         known.tempo ? field(index, "tempo", "Tempo, in beats a minute", { ...number, placeholder: "any" }) : null,
         known.keys.length ? field(index, "key", "Key", { choices: known.keys }) : null,
         known.tags.length ? field(index, "tags", "Tags, such as piano=1, drums=0", { wide: true, placeholder: "any" }) : null,

@@ -41,7 +41,9 @@ def test_a_file_gets_a_line_for_each_validation(fit, capsys):
 def test_a_terminal_gets_a_bar(fit, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     fit(BAR)
-    assert "it/s" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "it/s" in printed and "train/loss=" in printed
+    assert "v_num" not in printed and "val/loss=" not in printed
 
 
 def test_the_settings_that_are_printed_have_no_empty_loggers(elsewhere, capsys):
