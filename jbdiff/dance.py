@@ -148,7 +148,9 @@ class DiffusionAttnUnet1D(VelocityNet):
 
 
 def check_sizes(depth: int, n_attn_layers: int, channels: list[int]) -> None:
-    if depth < 2 or len(channels) != depth:
+    if depth < 2:
+        raise UserError(f"depth must be at least 2, got {depth}")
+    if len(channels) != depth:
         raise UserError(f"c_mults must list {depth} widths, one for each depth, got {channels}")
     if not 0 <= n_attn_layers < depth:
         raise UserError(f"n_attn_layers must be 0 to {depth - 1}, got {n_attn_layers}")

@@ -1,17 +1,22 @@
 """What tests of the command line stand on."""
 
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 
 from audio import files as audio_files
+from callbacks.demo import Demo
 
 
 @pytest.fixture
 def command_line(monkeypatch, tmp_path):
-    """The project's folder, no arguments of the test runner, and a cache of its own."""
+    """The project's folder, no arguments of the test runner, a cache of its own, short demos."""
+    defaults = {name: p.default for name, p in signature(Demo).parameters.items()}
+    short = tuple((defaults | {"num_demos": 2, "seconds": 1.0}).values())
+    monkeypatch.setattr(Demo.__init__, "__defaults__", short)
     monkeypatch.chdir(Path(__file__).parent.parent)
     monkeypatch.setattr(sys, "argv", ["cli.py"])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

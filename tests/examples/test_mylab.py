@@ -1,25 +1,16 @@
 """Nine kinds of extension, used from a folder outside the repository through the command line."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 
+from tests.processes import run_commands
+
 ROOT = Path(__file__).parents[2]
-RUN = """
-import json, sys
-from music_diffusion.commands.main import main
-for args in json.loads(sys.argv[1]):
-    print("$", *args, flush=True)
-    if status := main(args):
-        sys.exit(status)
-"""
 QUICK = ["--trainer.val_check_interval=2", "--trainer.accelerator=cpu", "--data.batch_size=2"]
 QUICK += ["--trainer.enable_progress_bar=false"]
 
@@ -40,14 +31,11 @@ def lab(tmp_path_factory) -> Path:
 
 def commands(lab: Path, *runs: list[str], status: int = 0) -> str:
     """Run commands one after another in one fresh process, in the folder of the lab."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(lab / "cache")}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(runs)],
-        cwd=lab, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    assert result.returncode == status, result.stdout + result.stderr
-    return result.stdout + result.stderr
+    log = lab.parent / "output.txt"
+    log.unlink(missing_ok=True)
+    result = run_commands(runs, lab, log)
+    assert result == status, log.read_text()
+    return log.read_text()
 
 
 def test_parts_of_sedd_are_trained_resumed_sampled_exported_and_scored(lab):

@@ -78,7 +78,7 @@ def test_mistakes_are_one_line(music, capsys):
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("jb_level", [2, 1, 0])
+@pytest.mark.parametrize("jb_level", [2, 1])  # level 0 is level 1's code, at 16 times the work
 def test_tokens_and_audio_give_the_same_loss_up_to_edges(jb_level):
     """The codec sees silence past a crop's edges where the track goes on.
 

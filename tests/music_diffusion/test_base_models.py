@@ -1,9 +1,12 @@
 """The models that come with the project."""
 
+from functools import partial
+
 import pytest
 
 from foundation.errors import UserError
 from foundation.weights import WEIGHTS
+from jbdiff.dance import DiffusionAttnUnet1D
 from jbdiff.dance_module import Dance
 from jbdiff.module import JBDiff
 from jbdiff.samplers import DPM
@@ -29,4 +32,7 @@ def test_models_without_a_base_model_say_so():
     with pytest.raises(UserError, match="is of level 3: give one of level 2"):
         JBDiff(2, init_from="base")
     with pytest.raises(UserError, match="Dance comes with no base model"):
-        Dance(init_from="base")
+        Dance(
+            init_from="base",
+            net=partial(DiffusionAttnUnet1D, depth=3, n_attn_layers=1, c_mults=[32] * 3),
+        )
