@@ -98,7 +98,6 @@ class Demo(Callback):
         first = batch_idx == 0 and dataloader_idx == 0
         if not first or trainer.sanity_checking or is_trial(trainer) or not self._due(trainer):
             return
-        self._last_step = trainer.global_step
         folder = run_folder(trainer) / "demos" / f"step_{trainer.global_step:08d}"
         if trainer.state.fn != TrainerFn.FITTING:  # where steps aren't counted
             path = trainer.ckpt_path
@@ -111,6 +110,7 @@ class Demo(Callback):
                     reason = f"{type(error).__name__}: {error}"
                     log.warning("demo at step %d failed: %s", trainer.global_step, reason)
                     log.debug("where the demo failed", exc_info=True)
+        self._last_step = trainer.global_step
         trainer.strategy.barrier("demo")
 
     def on_predict_start(self, trainer: Trainer, pl_module: AudioModel) -> None:

@@ -23,6 +23,7 @@ class Termination(Callback):
     signals reach several of them, or one twice, they wait for each other for ever. Here a signal
     leaves a note, and the processes agree on it where all of them pass. A second Ctrl-C is part of
     the first where one process trains; where several do, it stops them at once, without saving.
+    Between an optimizer's step and the end of its batch Ctrl-C waits: half a step isn't saved.
 
     Args:
         every_n_batches: from one agreement of several processes to the next, for which they wait;
@@ -33,6 +34,7 @@ class Termination(Callback):
         check_at_least(1, every_n_batches=every_n_batches)
         self.every_n_batches = every_n_batches
         self._asked: type[BaseException] | None = None
+        self._stepping = False
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._replace_handlers(trainer)
@@ -58,7 +60,7 @@ class Termination(Callback):
     def _interrupt(self, trainer: Trainer) -> None:
         first, self._asked = self._asked is not KeyboardInterrupt, KeyboardInterrupt
         if trainer.world_size == 1:
-            if first:
+            if first and not self._stepping:
                 raise KeyboardInterrupt
         elif trainer.is_global_zero:
             if not first:
@@ -70,6 +72,12 @@ class Termination(Callback):
     ) -> None:
         if trainer.world_size == 1 or batch_idx % self.every_n_batches == 0:
             self._agree(trainer)
+
+    def on_before_optimizer_step(self, *_: object) -> None:
+        self._stepping = True
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self._stepping = False
 
     def _agree(self, trainer: Trainer) -> None:
         agree = trainer.strategy.reduce_boolean_decision

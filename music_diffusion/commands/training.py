@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
 from callbacks.listening_page import ListeningPage
+from callbacks.loop_counts import LoopCounts
 from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
 from callbacks.resumed_states import ResumedStates
@@ -42,7 +43,7 @@ datamodules.wav.WavDataModule."""
 
 ALWAYS = (
     *(ResumedStates, BatchSeed, Termination, Provenance, ListeningPage, OptimizerSettings),
-    RunSummary,
+    *(RunSummary, LoopCounts),
 )
 CHECKPOINT_PARTS = {  # of Lightning's
     "state_dict": dict,
