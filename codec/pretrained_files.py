@@ -134,7 +134,7 @@ def read_settings(folder: Path, library: Library, kind: str) -> dict:
     try:
         settings = json.loads((folder / CONFIG).read_text())
         found = settings.get(library.type_key)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder / CONFIG} can't be read: {error}") from error
     if found != kind:
         raise UserError(f"{folder} holds a model of type {found}, expected {kind}")

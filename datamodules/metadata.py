@@ -118,7 +118,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: {error}") from error
             place = f"{path}, line {number}"
             if not isinstance(row, dict):

@@ -16,7 +16,7 @@ from datamodules.metadata import Sidecar
 from datamodules.tracks import Tracks, fingerprint
 from datamodules.windows import FixedWindows, RandomWindows, Windows
 from foundation.audio_module import AudioModel
-from foundation.checks import check_at_least, check_choice, check_not_empty
+from foundation.checks import check_at_least, check_choice, check_not_empty, check_workers
 from foundation.conditions import Conditions
 from foundation.errors import UserError
 from foundation.files import printable, user_path
@@ -53,7 +53,7 @@ class MusicDataModule(LightningDataModule, ABC):
         check_choice("short", short, ("pad", "skip"))
         check_choice("too_loud", too_loud, TOO_LOUD)
         check_at_least(1, batch_size=batch_size)
-        check_at_least(0, num_workers=num_workers)
+        check_workers(num_workers)
         check_at_least(1, windows_per_epoch=windows_per_epoch, val_windows=val_windows)
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")

@@ -1,5 +1,6 @@
 """Checks of settings; each raises UserError with the setting's name and value."""
 
+import os
 from collections.abc import Sequence
 
 from foundation.errors import UserError
@@ -8,14 +9,14 @@ from foundation.errors import UserError
 def check_at_least(least: float, **settings: float | None) -> None:
     """Check that settings, given by name, are at least `least`; None passes."""
     for name, value in settings.items():
-        if value is not None and value < least:
+        if value is not None and not value >= least:  # nan isn't, either
             raise UserError(f"{name} must be at least {least}, got {value}")
 
 
 def check_positive(**settings: float | None) -> None:
     """Check that settings, given by name, are above 0; None passes."""
     for name, value in settings.items():
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise UserError(f"{name} must be above 0, got {value}")
 
 
@@ -33,6 +34,16 @@ def check_not_empty(**settings: object) -> None:
             raise UserError(
                 f"{name} is empty (is a variable not set?): give a value or leave it out"
             )
+
+
+def check_workers(num_workers: int, least: int = 0) -> None:
+    """Check a number of data workers: thousands would take all memory before the first reads."""
+    check_at_least(least, num_workers=num_workers)
+    cores = os.cpu_count() or 1
+    if num_workers > (most := max(64, 8 * cores)):
+        raise UserError(
+            f"num_workers must be at most {most} on a machine of {cores} cores, got {num_workers}"
+        )
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -90,7 +90,7 @@ def compare(reference: EmbeddingSet, generated: EmbeddingSet, seed: int = 0) -> 
         line = extrapolate(a, generated.values, generated.counts, seed)
         notes += line_notes(line)
     kad = kernel_interval(reference.values, generated.values, generated.counts)
-    if kad.score < 0 or (line and line.score < 0):
+    if round(kad.score, 4) < 0 or (line and line.score < 0):
         notes.append("below 0: no difference that so few vectors show")
     about = generated.about if reference.about == UNKNOWN else reference.about
     return Score(

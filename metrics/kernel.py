@@ -1,5 +1,6 @@
 """Kernel audio distance: it assumes no gaussian, and few clips don't bias it."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +27,8 @@ def kernel_distance(reference: Tensor, generated: Tensor, bandwidth: float | Non
 
     100 times the unbiased squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) with the
     kernel exp(-|x - y|^2 / (2 bandwidth^2)); the bandwidth is the median distance within the
-    reference. Unbiased, so equal distributions score around 0, below it as often as above. Memory
-    grows with N + M.
+    reference. Unbiased, so equal distributions score around 0, below it as often as above, and the
+    reference itself scores 0: no vector is paired with itself. Memory grows with N + M.
 
     Raises:
         UserError: for fewer than 2 vectors of a side, different dimensions, or a reference of
@@ -67,7 +68,8 @@ class Sums:
     """Sums of the kernel: within a reference of `count`, and by groups [G] of generated vectors.
 
     `sizes` [G] counts the vectors of the groups, `within` [G, G] sums the kernel of their pairs
-    and `across` [G] that of pairs with the reference.
+    and `across` [G] that of pairs with the reference; `shared` [G] of these are of a vector that is
+    the reference's own.
     """
 
     count: int
@@ -75,11 +77,14 @@ class Sums:
     sizes: Tensor
     within: Tensor
     across: Tensor
+    shared: Tensor
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, group: Tensor, bandwidth: float) -> "Sums":
         """Sum over pairs of vectors [N, D] and [M, D] whose groups are [M]."""
         member = torch.nn.functional.one_hot(group).double()  # [M, G]
+        known = Counter(row.tobytes() for row in x.numpy())
+        own = [known[row.tobytes()] for row in y.numpy()]
         every = x.new_ones(len(x), 1)
         return cls(
             len(x),
@@ -87,6 +92,7 @@ class Sums:
             member.sum(0),
             member.T @ kernel_sums(y, y, member, bandwidth),
             (member.T @ kernel_sums(y, x, every, bandwidth))[:, 0],
+            member.T @ torch.tensor(own, dtype=torch.float64),
         )
 
     def score(self, left_out: int | None = None) -> float:
@@ -94,7 +100,8 @@ class Sums:
         kept = torch.arange(len(self.sizes)) != (-1 if left_out is None else left_out)
         n, m = self.count, self.sizes[kept].sum().item()
         within = (self.within[kept][:, kept].sum().item() - m) / (m * (m - 1))
-        across = self.across[kept].sum().item() / (n * m)
+        shared = self.shared[kept].sum().item()
+        across = (self.across[kept].sum().item() - shared) / (n * m - shared)
         return SCALE * ((self.reference - n) / (n * (n - 1)) + within - 2 * across)
 
 

@@ -90,7 +90,7 @@ def settings_of(path: Path) -> str:
     """Return the text of the JSON file beside a clip, "" if there is none."""
     try:
         return json.dumps(json.loads(path.with_suffix(".json").read_text()), indent=1)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
 
 

@@ -101,7 +101,8 @@ def find_config(name: str) -> Path:
     names = sorted(file.stem for file in ours.glob("*.yaml"))
     near = get_close_matches(path.stem, names, 1)
     if path.exists():
-        raise UserError(f"--config {name} is a folder, give a file")
+        kind = "a folder" if path.is_dir() else "no plain file, and is read more than once"
+        raise UserError(f"--config {name} is {kind}: give a file")
     hint = f" (did you mean {near[0]}?)" if near else ""
     known = ", ".join(names)
     raise MissingFileError(f"there is no config {name}{hint}: give a file, or one of ours: {known}")

@@ -13,6 +13,7 @@ from datamodules.features import FeatureHeader, Features
 from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from datamodules.metadata import Sidecar
 from datamodules.share import Share
+from foundation.checks import check_workers
 from foundation.codec import Codec
 from foundation.files import printable
 from jbdiff.levels import COARSEST, codec_of, main_stream
@@ -70,6 +71,7 @@ def encode(
     Raises:
         UserError: where there is no music, and for a store that another codec made
     """
+    check_workers(num_workers)
     if codec is None:
         codec = codec_of(level)
         streams = streams or ([main_stream(codec)] if level == COARSEST else None)

@@ -20,7 +20,15 @@ SHARED_MEMORY = "/dev/shm"
 LEAST_SHARED = 2**20  # bytes; a semaphore takes a page
 NO_SHARED_MEMORY = r"\(shm\)|out of shared memory|killed by signal: Bus error"  # torch's words
 TEARDOWN = "call `iter(combined_loader)` first"  # Lightning's, where no data worker could start
-FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+FILE_ERRORS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENOENT),
+    *(errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO),
+)
+NO_ROOM = {  # on a disk, and what to do
+    errno.ENOSPC: ("the disk is full", "make room"),
+    errno.EDQUOT: ("your quota of the disk is used up", "make room"),
+    errno.EFBIG: ("the greatest allowed file is reached", "raise the limit (ulimit -f unlimited)"),
+}
 RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"
 LIBRARIES = ("torch", "lightning", *PACKAGES)
 INSTALLED = (
@@ -80,6 +88,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
         error = error.__context__  # what Lightning was stopping for
     if mistake := user_error(error):
         return str(mistake), 2
+    if raised_by_optimizer(error):
+        return f"an option of the optimizer: {error}", 2
     if isinstance(error, DivergedError):
         return str(error), 1
     if raised_in_restoring(error):
@@ -91,12 +101,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
             "(docker run --shm-size 1g), or --data.num_workers 0",
             1,
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full, {error.filename or 'a file'} can't be written: make room", 1
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return "too many open files: raise the limit (ulimit -n 4096), or --data.num_workers 0", 1
-    if isinstance(error, OSError) and error.filename and error.errno in FILE_ERRORS:
-        return f"{error.filename}: {error.strerror}", 2
+    if isinstance(error, OSError) and (found := explain_file_error(error)):
+        return found
     if isinstance(error, ModuleNotFoundError) and error.name in INSTALLED:
         return (
             f"the package {error.name} isn't in this Python: pip install -r requirements.txt, or, "
@@ -108,12 +114,25 @@ def explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, RuntimeError) and re.search(PROCESS_LOST, str(error)):
         reason = str(error).split("] ", 1)[-1].splitlines()[0]
         return f"another process of this training is gone ({reason}): its output may say why", 1
-    if isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error)):
+    torchs = isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error))
+    if torchs or isinstance(error, MemoryError):
         return (
             "out of memory: make less at once (fit: --data.batch_size, with "
             "--trainer.accumulate_grad_batches to make up for it; sample: --seconds, --batch_size)",
             1,
         )
+    return None
+
+
+def explain_file_error(error: OSError) -> tuple[str, int] | None:
+    """Say in a line what a file, or the disk, did not allow, with the exit status."""
+    if error.errno in NO_ROOM:
+        reason, advice = NO_ROOM[error.errno]
+        return f"{reason}, {error.filename or 'a file'} can't be written: {advice}", 1
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many open files: raise the limit (ulimit -n 4096), or --data.num_workers 0", 1
+    if error.filename and error.errno in FILE_ERRORS:
+        return f"{error.filename}: {error.strerror}", 2
     return None
 
 
@@ -127,6 +146,14 @@ def raised_in_restoring(error: Exception) -> bool:
         for module, name in zip(modules, names, strict=True)
     )
     return restoring and modules[-1].split(".")[0] in LIBRARIES
+
+
+def raised_by_optimizer(error: Exception) -> bool:
+    """Say whether one of torch's optimizers refused the options that it was made with."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    module = str(frames[-1].f_globals.get("__name__")) if frames else ""
+    constructing = module.startswith("torch.optim.") and frames[-1].f_code.co_name == "__init__"
+    return isinstance(error, ValueError) and constructing
 
 
 def shared_memory_is_full(error: Exception) -> bool:

@@ -10,6 +10,7 @@ import torch
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from audio import files as audio
+from foundation.checks import check_at_least, check_workers
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from metrics.embed_files import embed_files
@@ -70,8 +71,8 @@ def fad(
     Raises:
         UserError: for sides that aren't there, hold too little or can't be compared
     """
-    if batch_size < 1 or num_workers < 1:
-        raise UserError("batch_size and num_workers must be at least 1")
+    check_at_least(1, batch_size=batch_size)
+    check_workers(num_workers, least=1)
     where = find_device(device)
     named = {"reference": reference, "generated": generated}
     sources = [find_source(side, name) for name, side in named.items()]  # before hours may pass
@@ -178,7 +179,7 @@ def print_score(score: Score) -> None:
 
 def table(score: Score) -> str:
     """Lay a score out for reading."""
-    rows = [(score.measure, f"{score.score:.4f}")]
+    rows = [(score.measure, interval(score.score, None))]
     if score.extrapolated is not None:
         extrapolated = interval(score.extrapolated, score.margin)
         rows.append(("extrapolated to infinite size", extrapolated))
@@ -198,4 +199,5 @@ def table(score: Score) -> str:
 
 def interval(score: float, margin: float | None) -> str:
     """Write a score with half its interval, where that is known."""
-    return f"{score:.4f}" if margin is None else f"{score:.4f} ± {margin:.4f} (95 %)"
+    text = f"{round(score, 4) + 0.0:.4f}"  # no -0.0000
+    return text if margin is None else f"{text} ± {margin:.4f} (95 %)"

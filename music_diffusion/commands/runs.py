@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
     if root is not None:
         return root if "://" in root else str(user_path(root, "default_root_dir"))
     if name is not None:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or ".." in parts:
             raise UserError(f"--name {name} isn't a name in {RUNS}: see --trainer.default_root_dir")
         return str(RUNS / name)
     if checkpoint and (parent := Path(checkpoint).absolute().parent):
@@ -51,7 +53,7 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
     if name or root:
         folders = [Path(folder_of(name, root, None))]
     else:
-        folders = [RUNS, *RUNS.glob("*")]
+        folders = [RUNS, *runs_below(RUNS)]
     found = [path for folder in folders for path in folder.glob(f"checkpoints/{which}*.ckpt")]
     if not found:
         where = folders[0] if name or root else f"the runs in {RUNS}"
@@ -60,6 +62,15 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
             "leave --ckpt_path out"
         )
     return str(max(found, key=lambda path: path.stat().st_mtime))
+
+
+def runs_below(folder: Path) -> Iterator[Path]:
+    """Yield the folders of runs, also of those with names such as `set/a`; none lies in another."""
+    for child in sorted(folder.glob("*/")):
+        if (child / "checkpoints").is_dir():
+            yield child
+        elif not child.is_symlink():
+            yield from runs_below(child)
 
 
 def base_folder(name: str) -> Path:

@@ -1,7 +1,8 @@
 """Lightning's Trainer with the types and defaults that users of the command line expect."""
 
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Literal
@@ -14,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.progress import Progress
+from foundation.checks import check_at_least
 from foundation.errors import UserError
 from music_diffusion.commands.accelerators import (
     REFRESH,
@@ -30,6 +32,13 @@ Precision = Literal[
     "transformer-engine", "transformer-engine-float16", "32", "64", "16", "bf16", 16, 32, 64,
 ]  # fmt: skip
 InRun = Callable[[str], CSVLogger] | Callable[[str], TensorBoardLogger]  # given a `save_dir`
+LEAST = {  # of Lightning's options that it doesn't check itself
+    "check_val_every_n_epoch": 1,
+    "accumulate_grad_batches": 1,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": -1,
+    "gradient_clip_val": 0,
+}
 FAST_BF16 = ("avx512_bf16", "amx_bf16", "amx_tile", "bf16", "sve_bf16")  # of a CPU
 
 
@@ -74,6 +83,7 @@ class RunTrainer(Trainer):
         **kwargs,
     ):
         watch_first_process()
+        check_counts(val_check_interval, kwargs)
         accelerator = kwargs.get("accelerator", "auto")
         device = device_of(accelerator)
         set_matmul_precision(float32_matmul_precision, device)
@@ -117,6 +127,19 @@ def with_progress(
     return [*given, Progress(1 if device.type == "cpu" else REFRESH)]
 
 
+def check_counts(interval: object, options: Mapping[str, object]) -> None:
+    """Raise UserError for counts that Lightning would divide by, or take without obeying them."""
+    for name, least in LEAST.items():
+        value = options.get(name)
+        if isinstance(value, (int, float)):
+            check_at_least(least, **{f"trainer: {name}": value})
+    if interval == 0:
+        raise UserError(
+            "trainer: val_check_interval must be above 0, got 0; --trainer.limit_val_batches 0 "
+            "trains without validation"
+        )
+
+
 @contextmanager
 def refused_settings() -> Iterator[None]:
     """Turn what Lightning says of wrong settings, before any other code runs, into a UserError."""
@@ -124,6 +147,13 @@ def refused_settings() -> Iterator[None]:
         yield
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"trainer: {error}") from error
+    except RuntimeError as error:
+        if found := re.search("more than one stateful callback of type `(\\w+)`", str(error)):
+            raise UserError(
+                f"trainer.callbacks: {found[1]} is given twice, as where "
+                "callbacks+= repeats one of the config: change the options of that one"
+            ) from error
+        raise
 
 
 def in_folder(logger: InRun | Logger | bool | None, folder: str) -> Logger | bool | None:

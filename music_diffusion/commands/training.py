@@ -141,6 +141,8 @@ def where_saved(trainer: Trainer) -> str:
         folder = getattr(callback, "folder", None) or getattr(callback, "dirpath", None)
         if folder and any(Path(folder).glob("*.ckpt")):
             folders.add(os.path.relpath(folder))
+    if not folders and trainer.checkpoint_callbacks:
+        return "no checkpoint is saved: no step was made"
     if not folders:
         return "no checkpoint is saved: there is no callbacks.checkpoint.StepCheckpoint"
     return f"checkpoints are in {' and '.join(sorted(folders))}"
@@ -196,6 +198,13 @@ def train(command: str, args: list[str]) -> CommandLine:
         )
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except ValueError as error:
+        if "no HPC checkpoint was found" not in str(error):
+            raise
+        message = (
+            "--ckpt_path hpc: no cluster's job has saved in here: give the path of a checkpoint"
+        )
+        raise MissingFileError(message) from error
 
 
 def check_resumable(path: str, model: Namespace) -> dict:

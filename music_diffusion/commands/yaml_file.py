@@ -15,7 +15,20 @@ LARGEST = 100_000  # values of a file, with those that aliases repeat; ours have
 
 
 class Loader(yaml.SafeLoader):
-    """Stops at brackets within brackets without end, where PyYAML's time grows as their square."""
+    """Refuses a name that is given twice, of which PyYAML would take the last in silence.
+
+    It stops at brackets within brackets without end, where PyYAML's time grows as their square.
+    """
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # type: ignore[arg-type] (it is a name)
+        lines: dict[str, int] = {}
+        for name, _ in node.value:
+            line, text = name.start_mark.line + 1, str(name.value)
+            if text in lines and text != "<<":
+                raise ValueError(f"{text} is given twice, in lines {lines[text]} and {line}")
+            lines[text] = line
+        return node
 
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
         if self.flow_level >= DEEPEST:

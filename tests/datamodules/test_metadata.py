@@ -36,6 +36,7 @@ def test_without_a_file_there_is_the_folder():
         ("a.csv", "track,folder\na.wav,x\n", "line 2: 'folder' is taken"),
         ("a.jsonl", '{"track": "a.wav"}\n{"track": \n', "a.jsonl, line 2: Expecting value"),
         ("a.jsonl", "[1]\n", "a.jsonl, line 1: an object"),
+        ("a.jsonl", "[" * 100_000, "a.jsonl, line 1: maximum recursion depth"),
         ("a.jsonl", '{"track": "a.wav", "tags": ["x"]}\n', "line 1: a value must be text"),
         ("a.txt", "", "must be a .csv or .jsonl file"),
     ],

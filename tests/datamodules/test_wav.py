@@ -223,7 +223,13 @@ def test_the_old_names_of_options_are_read_with_a_notice(caplog):
 
 
 def test_settings_that_cannot_work_are_named():
-    for option in ({"batch_size": 0}, {"num_workers": -1}, {"val_windows": 0}, {"short": "cut"}):
+    for option in (
+        {"batch_size": 0},
+        {"num_workers": -1},
+        {"num_workers": 99999},
+        {"val_windows": 0},
+        {"short": "cut"},
+    ):
         (name,) = option
         with pytest.raises(UserError, match=name):
             WavDataModule(**option)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from foundation.checks import check_at_least, check_choice, check_fraction, check_positive
@@ -16,6 +18,8 @@ def test_settings_in_range_pass():
     [
         (lambda: check_at_least(1, steps=1, count=0), "count must be at least 1, got 0"),
         (lambda: check_positive(seconds=0), "seconds must be above 0, got 0"),
+        (lambda: check_positive(seconds=math.nan), "seconds must be above 0, got nan"),
+        (lambda: check_at_least(1, steps=math.nan), "steps must be at least 1, got nan"),
         (lambda: check_fraction(strength=1.5), "strength must be between 0 and 1, got 1.5"),
         (lambda: check_choice("short", "x", ("pad", "skip")), "must be pad or skip, got 'x'"),
     ],

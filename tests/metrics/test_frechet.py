@@ -84,6 +84,12 @@ def test_extrapolation_takes_the_bias_of_few_vectors_away():
     assert line and line.margin is None
 
 
+def test_a_vector_of_the_reference_is_not_paired_with_itself():
+    x = normal(40, 3)
+    assert kernel_distance(x, x) == pytest.approx(0, abs=1e-6)
+    assert kernel_interval(x, x, [5] * 8).margin == pytest.approx(0, abs=1)
+
+
 def test_kernel_distance_is_the_sum_over_pairs():
     x, y = normal(7, 3, 1), normal(5, 3, 2)
     width = median_distance(x)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+import torch
 
 from music_diffusion.commands import launched
 from music_diffusion.commands.error_lines import explain
@@ -40,6 +41,32 @@ def test_a_full_disk_is_one_whatever_shared_memory_has(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     message, _ = explain(OSError(errno.ENOSPC, "No space left on device", "runs/last.ckpt"))
     assert "the disk is full, runs/last.ckpt" in message
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "status"),
+    [
+        (errno.EDQUOT, "your quota of the disk is used up, x/y can't be written", 1),
+        (errno.EFBIG, "ulimit -f", 1),
+        (errno.EEXIST, "x/y: File exists", 2),
+        (errno.ENAMETOOLONG, "x/y: File name too long", 2),
+    ],
+)
+def test_files_that_cannot_be_written_are_named(number, words, status):
+    message, said = explain(OSError(number, os.strerror(number), "x/y"))
+    assert words in message and said == status
+
+
+def test_options_that_an_optimizer_refuses_are_a_users_mistake():
+    with pytest.raises(ValueError) as found:
+        torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=-1.0)
+    assert explain(found.value) == ("an option of the optimizer: Invalid learning rate: -1.0", 2)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried")])
+def test_memory_that_is_used_up_is_a_line(error):
+    message, status = explain(error)
+    assert message.startswith("out of memory: make less at once") and status == 1
 
 
 def test_too_few_file_handles_are_named():

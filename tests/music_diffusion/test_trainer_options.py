@@ -67,6 +67,10 @@ BAD = {  # refused in a line that names it
     "limit_val_batches": -1,
     "profiler": "nonsense",
     "gradient_clip_algorithm": "nonsense",
+    "val_check_interval": 0,
+    "check_val_every_n_epoch": 0,
+    "accumulate_grad_batches": 0,
+    "gradient_clip_val": -1.0,
 }
 
 
@@ -166,6 +170,18 @@ def test_the_place_of_checkpoints_is_true(elsewhere, capsys):
     assert list(Path(where).glob("*.ckpt"))
     assert cli.main([*args, logger, "--trainer.enable_checkpointing=false"]) == 0
     assert "at step 4; no checkpoint is saved: there is no callb" in capsys.readouterr().out
+
+
+def test_a_callback_given_twice_is_named(elsewhere, capsys):
+    args = ["fit", "--config", "toy.yaml", "--trainer.callbacks+=callbacks.demo.Demo"]
+    assert cli.main([*args, "--trainer.callbacks.num_demos=1"]) == 2
+    assert "trainer.callbacks: Demo is given twice" in capsys.readouterr().err
+
+
+def test_a_training_without_a_step_says_that_it_has_no_checkpoint(elsewhere, capsys):
+    args = ["fit", "--config", "toy.yaml", "--trainer.limit_train_batches", "0"]
+    assert cli.main(args) == 0
+    assert "at step 0; no checkpoint is saved: no step was made\n" in capsys.readouterr().out
 
 
 def test_overfitting_repeats_its_batches(tmp_path):

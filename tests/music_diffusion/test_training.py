@@ -11,6 +11,7 @@ import yaml
 
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import trainer as trainers
+from music_diffusion.commands.runs import runs_below
 from music_diffusion.commands.training import train
 
 RUNS = Path("runs")
@@ -84,12 +85,34 @@ def test_a_job_of_a_cluster_has_one_folder(fit, monkeypatch):
     assert only_run().name == "job_77"
 
 
+def test_runs_in_folders_of_runs_are_found_and_earlier_ones_are_not(fit, capsys):
+    fit("--name", "first")
+    fit("--name", "set/a")
+    fit("--ckpt_path", "last", "--trainer.max_steps", "6")
+    assert step(RUNS / "set/a/checkpoints/last.ckpt") == 6
+    assert list(runs_below(RUNS)) == [RUNS / "first", RUNS / "set/a"]
+    fit("--name", "set/a", "--trainer.max_steps", "2")
+    assert (RUNS / "set/a/earlier_1/checkpoints").is_dir()
+    assert list(runs_below(RUNS)) == [RUNS / "first", RUNS / "set/a"]
+    fit("--name", ".", status=2)
+    assert "--name . isn't a name in runs" in capsys.readouterr().err
+
+
+def test_a_seed_beyond_what_training_takes_is_named(fit, capsys):
+    fit("--seed_everything", str(2**70), status=2)
+    assert (
+        "a seed must be at least 0 and at most 4294967295, or -1 for one" in capsys.readouterr().err
+    )
+
+
 def test_without_a_checkpoint_last_and_best_say_where_was_looked(fit, capsys):
     for which in ("last", "best"):
         fit("--ckpt_path", which, status=2)
         assert f"there is no {which}.ckpt in the runs in runs" in capsys.readouterr().err
         fit("--ckpt_path", which, "--name", "mine", status=2)
         assert f"there is no {which}.ckpt in runs/mine" in capsys.readouterr().err
+    fit("--ckpt_path", "hpc", status=2)
+    assert "--ckpt_path hpc: no cluster's job has saved in here" in capsys.readouterr().err
 
 
 LIMITS = {

@@ -26,6 +26,7 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(
         ("a: " + "{a: " * 1000, "its brackets nest more than 100 deep"),
         ("a: [", "while parsing"),
         ("- a", "but list"),
+        ("a:\n  b: 1\n  c: 2\n  b: 3", "b is given twice, in lines 2 and 4"),
         ("1: a", "other names than texts"),
         ("", "but NoneType"),
     ],
