@@ -151,7 +151,9 @@ def decoded(
     with path.open("rb") as file, opened(file, path) as container:
         if not container.streams.audio:
             raise AudioError(f"{path} can't be read: it holds no sound")
-        stream = container.streams.audio[0]
+        if not (streams := decodable(container)):
+            raise AudioError(f"{path} can't be read: no decoder knows what its sound is coded as")
+        stream = streams[0]
         if mark is not None:
             seek(container, stream, mark)
         rate, remaining = None, container.demux(stream)
@@ -163,6 +165,11 @@ def decoded(
                     change = f"from {rate} to {frame.sample_rate} Hz"
                     raise AudioError(f"{path} can't be read: its sample rate changes {change}")
             yield packet, frames
+
+
+def decodable(container: InputContainer) -> list[AudioStream]:
+    """Return the streams of sound that have a decoder: of others a packet would end the process."""
+    return [stream for stream in container.streams.audio if stream.codec_context is not None]
 
 
 def attempt(work: Callable[[], Result]) -> Result | None:
@@ -193,7 +200,7 @@ def speakers_of(path: Path) -> tuple[str, ...]:
     """Return the names of a file's channels from its header; () where FFmpeg can't read it."""
     try:
         with path.open("rb") as file, opened(file, path) as container:
-            layouts = [stream.codec_context.layout for stream in container.streams.audio]
+            layouts = [stream.codec_context.layout for stream in decodable(container)]
     except AudioError:
         return ()
     return names_of(layouts[0]) if layouts else ()

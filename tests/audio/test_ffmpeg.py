@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from audio import files as audio_files
-from audio.ffmpeg import FFmpeg, decode_all
+from audio.ffmpeg import FFmpeg, decode_all, speakers_of
 from audio.survey import Survey
 from tests.audio.encoded import encode, noise
 
@@ -96,3 +96,16 @@ def test_a_part_of_damaged_data_is_left_out(tmp_path):
     data[len(data) // 2 : len(data) // 2 + 600] = bytes(600)
     path.write_bytes(data)
     assert RATE < audio_files.check(path).num_samples < 2 * RATE + 2048
+
+
+@pytest.mark.parametrize(("at", "value"), [(20, 0x7777), (34, 0)], ids=["format", "bits"])
+def test_sound_that_no_decoder_knows_is_refused(at, value, tmp_path):
+    """PyAV ends the process where it decodes a packet of such a stream."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(1000), 8000)
+    content = bytearray(path.read_bytes())
+    content[at : at + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(audio_files.AudioError, match="no decoder knows what its sound is coded as"):
+        decode_all(path)
+    assert speakers_of(path) == ()
