@@ -11,6 +11,12 @@
   const secondsOf = (cell) => Number(cell.querySelector(".waveform").dataset.seconds);
   let active = null;
 
+  // A row that is wider than the page is scrolled by keyboard, too.
+  const widths = new ResizeObserver((seen) => seen.forEach(({ target }) => {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0; else target.removeAttribute("tabindex");
+  }));
+  rows.forEach((row) => widths.observe(row));
+
   function activate(cell) {
     if (active === cell) return;
     if (active) {

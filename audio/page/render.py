@@ -91,7 +91,8 @@ def row_html(folder: Path, row: Row, kind: str) -> str:
         for cell in row.cells
     )
     heading = f"<h3>{escape(row.title)}</h3>" if row.title else ""
-    return f'{heading}<div class="row {kind}">{cells}</div>'
+    name = escape(row.title or "Clips")
+    return f'{heading}<div class="row {kind}" role="group" aria-label="{name}">{cells}</div>'
 
 
 def cell_html(folder: Path, cell: Cell, axis: float) -> str:

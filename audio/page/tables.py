@@ -17,7 +17,8 @@ class Table:
 
 def table_html(index: int, table: Table) -> str:
     """Return a table as a part of the page; on a phone its rows are cards, with its heads."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
+    named = (f'<th scope="col">{escape(name)}</th>' if name else "<td></td>" for name in table.head)
+    head = "".join(named)
     rows = "".join(row_html(row, table.head) for row in table.rows)
     return (
         f'<section id="table{index}"><h2>{escape(table.title)}</h2><p>{escape(table.note)}</p>'

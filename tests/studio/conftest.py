@@ -87,7 +87,9 @@ def music(tmp_path_factory):
     run = folder / "music" / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "curves.csv").write_text("step,val/loss\n1,2.0\n2,1.5\n3,1.2\n")
-    shutil.copy(folder / "music" / "low" / "0.wav", run / "demo.wav")
+    (run / "demos" / "step_1").mkdir(parents=True)
+    for name in ("real", "sample"):
+        shutil.copy(folder / "music" / "low" / "0.wav", run / "demos" / "step_1" / f"{name}_0.wav")
     write_page(run)
     return folder
 

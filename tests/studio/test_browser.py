@@ -192,8 +192,8 @@ def test_the_page_of_a_run(page):
     open_tab(page, "Runs")
     frame = page.frame_locator("iframe")
     frame.get_by_role("heading", name="Curves").wait_for()
-    plays(frame.locator("audio"))
-    frame.locator("img").evaluate("(image) => image.decode()")
+    plays(frame.locator("audio").first)
+    frame.locator("img").first.evaluate("(image) => image.decode()")
     assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
 
 
