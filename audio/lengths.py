@@ -48,11 +48,14 @@ def mp3_length(file: BinaryIO, size: int, num_samples: int) -> int | None:
         start = find_frame(data, after_id3(data, 0))
         if start is None:
             return num_samples
-        if (end := xing_end(data, start)) is not None and is_tag(data[end : end + 8]):
+        end = xing_end(data, start)
+        if end is not None and end <= size and is_tag(data[end : end + 8]):
             return num_samples
         counted = count_samples(data, start)
     if counted is None:
         return num_samples
+    if not counted:
+        return None
     return min(counted, num_samples) if abs(counted - num_samples) <= SLACK else None
 
 
@@ -111,17 +114,21 @@ def is_tag(after: bytes) -> bool:
 
 
 def count_samples(data: mmap.mmap, start: int) -> int | None:
-    """Count the samples of all frames from `start`, over tags and damage between them.
+    """Count the samples of all frames from `start`, over tags between them.
 
-    None where the stream has no frames as `frame_of` knows them.
+    None where the stream has no frames as `frame_of` knows them, 0 where it is damaged between two,
+    which libsndfile may not get over.
     """
     total, at = 0, start
     while True:
         frame = frame_of(data, at)
         if frame is None:
-            found = find_frame(data, after_id3(data, at))
+            tag = after_id3(data, at)
+            found = find_frame(data, tag)
             if found is None:
                 return total or None
+            if total and not is_tag(data[tag:found][:8]):
+                return 0
             at = found
             continue
         total += frame[1]

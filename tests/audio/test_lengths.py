@@ -102,3 +102,16 @@ def test_chunks_after_the_music_are_no_music(tmp_path):
     with (tmp_path / "a.wav").open("ab") as file:
         file.write(tag)
     assert length_and_end(tmp_path / "a.wav") == round(0.2 * RATE)
+
+
+@pytest.mark.parametrize("damage", ["cut", "junk"])
+def test_a_damaged_mp3_is_used_as_far_as_it_can_be_decoded(damage, tmp_path):
+    """LAME's header, as most files have it, still counts what is lost."""
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise(3, RATE).T, RATE)
+    content = path.read_bytes()
+    half = len(content) // 2
+    junk = bytes(torch.randint(256, (20_000,), generator=torch.Generator().manual_seed(0)).tolist())
+    path.write_bytes(content[:half] + (junk + content[half:] if damage == "junk" else b""))
+    whole = 3 * RATE if damage == "junk" else 1.5 * RATE
+    assert abs(length_and_end(path) - whole) < 0.1 * RATE
