@@ -13,6 +13,7 @@ from foundation.musical_key import KEYS
 from foundation.transformer import zeroed
 
 DROP = 0.1  # how often training leaves out all of an example's conditions, which guidance needs
+GAIN = 16.0  # of what is added to the modulation
 TEMPO_STEPS = 14  # places on the scale of tempi, each of them a number
 SLOWEST, FASTEST = 40.0, 220.0  # beats a minute, of the first and the last place
 
@@ -21,7 +22,9 @@ class Conditioner(nn.Module):
     """Embed the conditions of examples: each has a vector, and another one where it isn't known.
 
     The vectors are added up and go through a layer that starts from zeros, so that a trained
-    network to which it is added starts as it was. In training all conditions of an example are left
+    network to which it is added starts as it was. What it gives is multiplied by GAIN: a trained
+    network's modulation is some 60 long, which Adam's small steps from zero would take thousands of
+    to reach. In training all conditions of an example are left
     out with probability DROP (Ho & Salimans 2022, arXiv:2207.12598). Of the others, half keep all
     kinds (each field of labels, the tags, the tempo, the key) and half as many as a draw says;
     the same again among the tags, which would otherwise hide every kind that is asked for alone.
@@ -68,7 +71,7 @@ class Conditioner(nn.Module):
             h = h + (kept[:, : rows.shape[1], None] * self.labels[rows]).sum(1)
         if len(self.numbers):
             h = h + (kept[:, self.group_of] * numbers.to(kept)) @ self.weights
-        return self.out(silu(h))
+        return GAIN * self.out(silu(h))
 
     def draw_kept(self, count: int) -> Tensor:
         """Draw which conditions [B, G] training keeps, from torch's own stream."""
