@@ -57,9 +57,11 @@ def find_checkpoint(which: str, name: str | None = None, root: str | None = None
     found = [path for folder in folders for path in folder.glob(f"checkpoints/{which}*.ckpt")]
     if not found:
         where = folders[0] if name or root else f"the runs in {RUNS}"
+        others = sorted(path for folder in folders for path in folder.glob("checkpoints/*.ckpt"))
+        instead = f"give {others[-1]}, " if others else "give "
         raise MissingFileError(
-            f"there is no {which}.ckpt in {where}: give a run's --name, a checkpoint's path, or "
-            "leave --ckpt_path out"
+            f"there is no {which}.ckpt in {where}: {instead}a run's --name, a checkpoint's path, "
+            "or leave --ckpt_path out"
         )
     return str(max(found, key=lambda path: path.stat().st_mtime))
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
+from foundation.errors import MissingFileError
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import trainer as trainers
-from music_diffusion.commands.runs import runs_below
+from music_diffusion.commands.runs import find_checkpoint, runs_below
 from music_diffusion.commands.training import train
 
 RUNS = Path("runs")
@@ -103,6 +104,14 @@ def test_a_seed_beyond_what_training_takes_is_named(fit, capsys):
     assert (
         "a seed must be at least 0 and at most 4294967295, or -1 for one" in capsys.readouterr().err
     )
+
+
+def test_a_run_without_last_names_the_checkpoint_that_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/killed/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/killed/checkpoints/best.ckpt").touch()
+    with pytest.raises(MissingFileError, match="give runs/killed/checkpoints/best.ckpt, a run's"):
+        find_checkpoint("last", "killed")
 
 
 def test_without_a_checkpoint_last_and_best_say_where_was_looked(fit, capsys):
