@@ -108,13 +108,14 @@ def probe(path: str | Path) -> Info:
 
 
 def check(path: str | Path, too_loud: TooLoud = "skip") -> Info:
-    """Probe a file and read its last tenth of a second, so that a cut-off file is found early.
+    """Probe a file and read what is before its end, so that a cut-off file is found early.
 
+    One that ends up to `MISSING` samples early isn't, as `read_all` has it.
     A file with samples beyond `LOUDEST` is an AudioError where `too_loud` says to skip it; else
     what is done with it is logged.
     """
     info = probe(path)
-    read(path, max(0, info.num_samples - info.sample_rate // 10), too_loud=too_loud)
+    read(path, max(0, info.num_samples - MISSING - info.sample_rate // 10), too_loud=too_loud)
     if info.peak is not None and info.peak > LOUDEST:
         log.warning("%s holds samples up to %.3g: %s", path, info.peak, DONE[too_loud])
     return info

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 AROUND = 2.0  # seconds of what is kept on each side of a gap that it is fitted to
 FADE = 0.01  # seconds, in the gap, over which the original is left
 FRAME = 2048
-MOST_COLOUR, MOST_LEVEL = 4.0, 2.0  # greatest changes of amplitude: 12 dB in a band, 6 dB in all
+MOST_COLOUR, MOST_RAISED = 4.0, 2.0  # greatest changes of amplitude: 12 dB in a band, 6 dB in all
+CEILING = 2.0  # 3 dB above the loudest moment of a band around a gap, in power
 SILENT = 1e-4  # amplitude of what has no level to be fitted to
 
 
@@ -58,6 +59,7 @@ def coloured(made: Tensor, original: Tensor, near: Tensor, sample_rate: int) -> 
     """Filter made [B, C, T] so that where it is `near` [T] its bands are as loud as the original's.
 
     The filter is the same at all times; it undoes what the codec does to the colour of the music.
+    Where a band of what is made is louder than it ever is around, it is turned down to that.
     """
     if len(near) < FRAME:
         return made
@@ -76,27 +78,38 @@ def coloured(made: Tensor, original: Tensor, near: Tensor, sample_rate: int) -> 
     centres = mixed_centres(bins, sample_rate, per_octave=3, lowest=55.0)
     bands = triangles(centres, bins, sample_rate).to(made)
     spectra = spectrum(made)
+    around = bands @ spectrum(original)[..., frames].abs().square()
     powers = [
-        bands @ part[..., frames].abs().square().mean(-1)[..., None]
-        for part in (spectrum(original), spectra)
+        power.mean(-1, keepdim=True)
+        for power in (around, bands @ spectra[..., frames].abs().square())
     ]
     floor = 1e-6 * powers[0].amax(-2, keepdim=True) + 1e-12
     gains = ((powers[0] + floor) / (powers[1] + floor)).sqrt()
-    gains = interpolation(centres, bins, sample_rate).to(made) @ gains.log()
-    gains = gains.exp().clamp(1 / MOST_COLOUR, MOST_COLOUR)
+    between = interpolation(centres, bins, sample_rate).to(made)
+    spectra = spectra * (between @ gains.log()).exp().clamp(1 / MOST_COLOUR, MOST_COLOUR)
+    spectra = limited(spectra, bands, between, CEILING * around.amax(-1, keepdim=True) + floor)
     filtered = torch.istft(
-        (spectra * gains).flatten(0, 1), FRAME, FRAME // 4, window=window, length=len(near)
+        spectra.flatten(0, 1), FRAME, FRAME // 4, window=window, length=len(near)
     )
     return filtered.view(made.shape)
 
 
+def limited(spectra: Tensor, bands: Tensor, between: Tensor, most: Tensor) -> Tensor:
+    """Turn bands of spectra [B, C, F, W] down where their power is above `most` [C, bands, 1]."""
+    excess = (most / (bands @ spectra.abs().square()).maximum(most)).sqrt()
+    return spectra * (between @ excess.log()).exp()
+
+
 def levelled(made: Tensor, original: Tensor, near: Tensor, gap: Tensor) -> Tensor:
-    """Scale made [B, C, T] so that in the gap [T] it is as loud as the original `near` [T] it."""
+    """Scale made [B, C, T] so that in the gap [T] it is as loud as the original `near` [T] it.
+
+    What is too quiet is raised by 6 dB at most.
+    """
     wanted = original[:, near].square().mean().sqrt()
     there = made[..., gap].square().mean((1, 2), keepdim=True).sqrt()
     if not len(original[0, near]) or wanted < SILENT:
         return made
-    return made * (wanted / there.clamp(min=SILENT)).clamp(1 / MOST_LEVEL, MOST_LEVEL)
+    return made * (wanted / there.clamp(min=SILENT)).clamp(max=MOST_RAISED)
 
 
 def joined(original: Tensor, made: Tensor, keep: Tensor, fade: int) -> Tensor:

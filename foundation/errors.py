@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EMFILE, ENFILE
 
 
 class UserError(ValueError):
@@ -29,14 +30,15 @@ def unreadable(problem: str, advice: str = "") -> Iterator[None]:
 
     Parsers of zip, pickle, YAML and numpy's files raise nearly any exception, also MemoryError and
     RecursionError: nothing but calls of them and checks of what they return stands in the block.
-    What the system says of a file, that it isn't there or may not be read, passes as it is.
+    What the system says of a file, that it isn't there or may not be read, passes as it is, and so
+    does that no more can be opened.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, OSError) and (error.filename or error.errno in (EMFILE, ENFILE)):
             raise
         said = " ".join((str(error).strip().splitlines() or [""])[0].split())
         reason = said.split(". ")[0] or type(error).__name__

@@ -28,8 +28,9 @@ def embed_clips(embedding: Embedding, clips: Tensor, device: torch.device) -> Te
         torch.set_num_threads(threads)  # the pool's setting would hold for threads made later
     if not len(vectors):
         seconds = embedding.shortest / embedding.sample_rate
+        other = "" if embedding.name == "logmel" else ", or --embedding logmel"
         raise UserError(
             f"clips of {clips.shape[1] / RATE:.2f} s are too short for {embedding.name}, which "
-            f"needs {seconds:.2f} s: give longer clips, or --embedding logmel"
+            f"needs {seconds:.2f} s: give longer clips{other}"
         )
     return vectors.view(len(clips), -1, vectors.shape[-1])

@@ -96,8 +96,15 @@ class Embedding(nn.Module, ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of weights and settings: only vectors of one fingerprint can be compared."""
-        return fingerprint(f"{self.name} {self.sample_rate} {self.settings}", self.state_dict())
+        """A hash of weights and settings: only vectors of one fingerprint can be compared.
+
+        Settings are also what an instance keeps of its options: its numbers and texts.
+        """
+        own = {name: value for name, value in vars(self).items() if name != "training"}
+        own = {name: value for name, value in own.items() if isinstance(value, (int, float, str))}
+        options = f" {sorted(own.items())}" if own else ""
+        text = f"{self.name} {self.sample_rate} {self.settings}{options}"
+        return fingerprint(text, self.state_dict())
 
 
 def levelled(mono: Tensor, level: float) -> Tensor:

@@ -30,7 +30,7 @@ from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
 from music_diffusion.commands.training import check_parts, train
-from music_diffusion.provenance import Provenance
+from music_diffusion.provenance import Provenance, log_settings
 
 
 def generate(
@@ -136,6 +136,8 @@ def _fit_objects(
     name: str | None,
     ckpt_path: str | None,
 ) -> LightningModule:
+    if data is None and type(model).train_dataloader is LightningModule.train_dataloader:
+        raise UserError("data is missing: md.fit(model, TokenDataModule('music'))")
     root = options.get("default_root_dir")
     resumed = None if ckpt_path is None else find_checkpoint(ckpt_path, name, root)
     if resumed:
@@ -156,5 +158,6 @@ def _fit_objects(
     trainer = RunTrainer(**options)
     if trainer.is_global_zero and (folder := local_folder(trainer)):
         run.take(folder)
+    log_settings(trainer, model)
     trainer.fit(model, datamodule=data, ckpt_path=resumed)
     return model

@@ -66,6 +66,19 @@ def made_with(trainer: Trainer, module: LightningModule) -> dict[str, object]:
     return content
 
 
+def log_settings(trainer: Trainer, module: LightningModule) -> None:
+    """Give loggers the settings of a model made from objects as plain values, if they can be.
+
+    Lightning would give them the objects, of which TensorBoard's writes a codec's weights as YAML.
+    """
+    module.save_hyperparameters({}, logger=False)
+    with suppress(TypeError):
+        settings = as_settings(dict(module.hparams))
+        assert isinstance(settings, dict)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(settings)
+
+
 def make_plain(checkpoint: dict, module: LightningModule) -> None:
     """Turn the settings of a model that was made from objects into plain values.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from textwrap import fill
 
 from music_diffusion.commands.kinds import is_dotted, metavar
-from music_diffusion.commands.signature import Option, Signature, signature_of
+from music_diffusion.commands.signature import Option, Signature, module_of, signature_of
 
 HOMES = {  # the functions and classes that are called with the options of a command
     "data": "music_diffusion.commands.data.data",
@@ -89,11 +89,23 @@ def row(left: str, option: Option) -> str:
     about = re.sub(r"(?<=\w)`|`(?=\w)", "", option.about)
     default = option.default and ast.unparse(option.default)
     if default and default != "None" and option.default is not None:
-        about = f"{about} (default: {spelled(option.default)})"
+        about = f"{about} (default: {spelled(valued(option))})"
     if left.count("|") >= FEW:
         first, _, values = left.partition(" ")
         about, left = f"{about}; one of {values.replace('|', ', ')}", first
     return entry(left, about)
+
+
+def valued(option: Option) -> ast.expr:
+    """Return an option's default, or what the constant that it names stands for."""
+    default, module = option.default, option.module
+    assert default is not None
+    if not isinstance(default, ast.Name) or module is None:
+        return default
+    if (value := module.alias(default.id)) is None and (path := module.imported(default.id)):
+        place, _, name = path.rpartition(".")
+        value = (source := module_of(place)) and source.alias(name)
+    return value or default
 
 
 def spelled(default: ast.expr) -> str:

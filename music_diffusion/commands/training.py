@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.batch_seed import BatchSeed
+from callbacks.demo import Demo
 from callbacks.listening_page import ListeningPage
 from callbacks.loop_counts import LoopCounts
 from callbacks.nonfinite import NonFinite
@@ -24,6 +25,7 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import printable
 from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
+from music_diffusion.commands.changed_settings import tell_changes
 from music_diffusion.commands.constructors import errors_of_constructors
 from music_diffusion.commands.error_lines import usage_errors
 from music_diffusion.commands.first_look import look_ahead
@@ -103,6 +105,8 @@ class CommandLine(LightningCLI):
             self.resumed = find_checkpoint(config.ckpt_path, config.name, root)
             if self.resumed != "hpc":
                 self.content = check_resumable(self.resumed, config.model)
+                options = config.model.get("init_args") or Namespace()
+                tell_changes(self.content.get("hyper_parameters", {}), options.as_dict())
         elif self.config.subcommand != "fit":
             print(f"{self.config.subcommand}: no --ckpt_path, this is the model before training")
         config.trainer.default_root_dir = folder_of(config.name, root, self.resumed)
@@ -118,6 +122,10 @@ class CommandLine(LightningCLI):
             super().instantiate_classes()
         if self.content and isinstance(self.model, AudioModel):
             self.model.settle(self.content, str(self.resumed))
+
+    def before_predict(self) -> None:
+        if not any(isinstance(one, Demo) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
+            print("predict: nothing will be written, for no callbacks.demo.Demo is in the config")
 
     def before_fit(self) -> None:
         look_ahead(self.trainer, self.model, self.datamodule)

@@ -42,6 +42,16 @@ def test_what_is_new_is_as_loud_as_what_is_around_it(gain):
     assert abs(loudness(fitted[:, ~KEEP]) - loudness(fitted[:, KEEP])) < 0.5
 
 
+def test_a_boom_in_the_gap_is_no_louder_than_any_moment_around_it():
+    boom = torch.where(KEEP, 0.0, tone(70.0))  # 20 dB above all of the music
+    made = noise(1, 1, seed=1) + 3 * boom
+    gap = fit_in(noise(1), made, KEEP, RATE)[0][:, ~KEEP]
+    power = magnitudes(gap, FRAME, 512).square().mean((0, 2))
+    around = magnitudes(noise(1)[:, KEEP], FRAME, 512).square().mean((0, 2))
+    assert power[4:10].sum() < 4 * around[4:10].sum()  # 43 to 108 Hz
+    assert abs(loudness(gap) - loudness(noise(1)[:, KEEP])) < 1.0
+
+
 def test_a_quieter_passage_comes_up_by_six_decibels_at_most():
     made = torch.where(KEEP, noise(1), 0.1 * noise(1, seed=1))[None]
     fitted = fit_in(noise(1), made, KEEP, RATE)[0]

@@ -25,6 +25,39 @@ def vbr(path, *parts):
     return encode(path, "libmp3lame", samples, RATE, quality=2, options=options)
 
 
+def ogg_checksum(page: bytes) -> int:
+    """Compute the checksum of a page of Ogg whose own is zero (RFC 3533)."""
+    crc = 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
+
+
+@pytest.mark.parametrize("missing, used", [(5800, True), (20000, False)])
+def test_an_ogg_file_that_ends_a_little_early_is_used(tmp_path, missing, used):
+    path = tmp_path / "a.ogg"
+    samples = np.random.default_rng(0).normal(size=2 * RATE) * 0.1
+    soundfile.write(path, samples, RATE, format="OGG", subtype="VORBIS")
+    data = bytearray(path.read_bytes())
+    last = data.rfind(b"OggS")
+    length = struct.unpack_from("<q", data, last + 6)[0] + missing
+    struct.pack_into("<q", data, last + 6, length)
+    struct.pack_into("<I", data, last + 22, 0)
+    struct.pack_into("<I", data, last + 22, ogg_checksum(bytes(data[last:])))
+    path.write_bytes(data)
+    if not used:
+        with pytest.raises(audio_files.AudioError, match="cut off"):
+            audio_files.check(path)
+        return
+    info = audio_files.check(path)
+    with audio_files.Reader(path) as reader:
+        end = reader.read_all(info.num_samples - RATE, info.num_samples)
+    assert end.shape == (1, RATE) and not end[:, -missing + 1200 :].any()
+    assert end[:, : RATE - missing].std() > 0.05
+
+
 def length_and_end(path):
     """Return the samples of a file, found by reading on to the end, and its last ones."""
     info = audio_files.check(path)

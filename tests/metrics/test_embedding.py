@@ -25,6 +25,15 @@ from metrics.vggish import VGGish
 from tests.metrics.tensorflow_table import tensorflow_index
 
 
+def test_vectors_of_other_options_of_an_embedding_are_not_compared():
+    class Weighted(LogMel):
+        def __init__(self, emphasis: float = 0.0):
+            super().__init__()
+            self.emphasis = emphasis
+
+    assert Weighted().fingerprint == Weighted(0.0).fingerprint != Weighted(0.9).fingerprint
+
+
 class Tiny(Cnn14):
     """The front-end of Cnn14 and no network to speak of."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch.loggers import CSVLogger
 
 import music_diffusion as md
 from audio import files as audio
@@ -144,6 +145,25 @@ def test_objects_train_too(elsewhere):
     torch.save({"state_dict": {}}, "bad.ckpt")
     with pytest.raises(UserError, match="bad.ckpt is damaged: it has no loops of a run"):
         md.fit(Tone(0.5), Clips(), options=options, ckpt_path="bad.ckpt")
+
+
+def test_loggers_get_plain_settings_of_objects_and_nothing_of_a_codec(elsewhere):
+    class WithCodec(Tone):
+        def __init__(self, codec: torch.nn.Module | None = None):
+            super().__init__()
+            self.save_settings()
+
+    from tests.music_diffusion.toy import Clips
+
+    small = {"max_steps": 1, "accelerator": "cpu", "limit_val_batches": 0}
+    for number, model in enumerate((Tone(0.5), WithCodec(torch.nn.Linear(3, 3)))):
+        options = small | {"logger": CSVLogger(elsewhere, version=number)}
+        md.fit(model, Clips(), options=options)
+    logged = [elsewhere / f"lightning_logs/version_{n}/hparams.yaml" for n in (0, 1)]
+    assert "learning_rate: 0.5" in logged[0].read_text()
+    assert not logged[1].exists() or "Linear" not in logged[1].read_text()
+    with pytest.raises(UserError, match="data is missing"):
+        md.fit(Tone(0.5))
 
 
 def test_a_checkpoint_imports_nothing_from_outside(trained, elsewhere, capsys):

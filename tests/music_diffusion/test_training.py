@@ -258,6 +258,17 @@ def test_a_learning_rate_set_at_resume_is_used(fit, capfd):
     assert "resumed with learning rate 0.003, which was 0.1" in capfd.readouterr().err
     saved = torch.load(RUNS / "mine/checkpoints/last.ckpt", weights_only=True)
     assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == 0.003
+    fit("--ckpt_path=last", "--model.sampler.size=0.5", "--trainer.max_steps=8")
+    said = capfd.readouterr().err
+    assert "resumed with model.sampler.size 0.5, which was 0.1" in said
+    assert said.count("which was") == 1 + said.count("resumed with learning rate")
+
+
+def test_predict_says_where_nothing_will_be_written(fit, capsys):
+    fit("--name", "mine", "--trainer.max_steps=1")
+    without = ["--trainer.callbacks=[callbacks.ema.EMA]", "--trainer.limit_predict_batches=1"]
+    assert cli.main(["predict", "--config", "toy.yaml", "--ckpt_path=last", *without]) == 0
+    assert "no callbacks.demo.Demo is in the config" in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_model_is_refused(fit, elsewhere, capsys):

@@ -106,7 +106,7 @@ def test_base_models_are_known_before_they_are_loaded():
     assert level.samplers["DDIM"]["steps"] == DDIM().steps != DPM().steps
     assert (level.takes_init, level.guided, level.part) == (True, True, "level_3")
     assert (tokens.takes_init, tokens.guided, tokens.part) == (False, False, "")
-    assert tokens.samplers["FirstHitting"]["temperature"] == 0.9
+    assert tokens.samplers["FirstHitting"]["temperature"] == 0.95
 
 
 def test_a_variation_starts_from_the_clip_or_makes_its_middle_anew():
