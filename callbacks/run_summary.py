@@ -1,9 +1,11 @@
 """What a training begins with, in five lines: music, windows, model, steps, and its time."""
 
 import logging
+import math
 import time
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 
 from callbacks.trial import is_trial
 from foundation.durations import spoken
@@ -94,12 +96,21 @@ def steps(trainer: Trainer) -> str:
 def duration(trainer: Trainer, module: LightningModule, batch_seconds: float) -> str:
     """Say how long a step takes and all of them, and on a processor what else there is."""
     step = batch_seconds * trainer.accumulate_grad_batches
-    left = step * (trainer.max_steps - trainer.global_step)
+    left = step * (trainer.max_steps - trainer.global_step) if trainer.max_steps > 0 else math.inf
     text = f"a step takes {spoken(step)} here"
-    if trainer.max_steps < 1:
+    if (limit := time_left(trainer)) < left:
+        return f"{text}; the time is over in {spoken(limit)}, after about {limit / step:,.0f} steps"
+    if left == math.inf:
         return text
     slow = module.device.type == "cpu" and left > SLOW
     return f"{text}, those left {spoken(left)} and the validations" + (f". {HINT}" if slow else "")
+
+
+def time_left(trainer: Trainer) -> float:
+    """Return the seconds until `max_time` ends training."""
+    timers = [one for one in getattr(trainer, "callbacks", ()) if isinstance(one, Timer)]
+    left = [timer.time_remaining() for timer in timers]
+    return min((seconds for seconds in left if seconds is not None), default=math.inf)
 
 
 def trained_weights(module: LightningModule) -> int:

@@ -68,7 +68,9 @@ def device_of(accelerator: str) -> torch.device:
 def read_model(path: Path) -> dict:
     """Read a checkpoint, an export or other weights; float16 becomes float32."""
     if not path.exists():
-        raise MissingFileError(f"no checkpoint at {path}")
+        raise MissingFileError(
+            f"no checkpoint at {path}: give last, best, base, base_sedd or the path of a file"
+        )
     if not path.is_dir():
         return read_content(path)
     if not (path / CONFIG).is_file():

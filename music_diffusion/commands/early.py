@@ -21,7 +21,7 @@ ALWAYS = ("config", "trust", "help", "print_config")  # of every command
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 NUMBERS = re.compile(r"[^\s,\[\]()]+")
 MISSING = {  # what is said where a file isn't there, by the option that names it
-    "checkpoint": "no checkpoint at {}",
+    "checkpoint": "no checkpoint at {}: give last, best, base, base_sedd or the path of a file",
     "audio": "no such folder or audio file: {}",
     "prompt": "an audio file is needed at {}: there is none",
     "init_audio": "an audio file is needed at {}: there is none",

@@ -169,8 +169,9 @@ def clear(message: str) -> str:
     """Cut a parser's tree of failed attempts down to the reasons."""
     if re.search(r"class_path 'lightning.LightningModule'|required: .*\w\.model\b", message):
         return (
-            "no config says what the model is: give --config sedd_absorb or another; an overlay, "
-            "such as tiny, goes after it: --config sedd_absorb --config tiny"
+            "no config says what the model is: give --config sedd_absorb, jbdiff or another; an "
+            "overlay goes after its own: --config sedd_absorb --config tiny, or --config jbdiff "
+            "--config level3_small"
         )
     # what may be made later, such as an embedding, is a callable to the parser
     message = re.sub(r"Type [\w.]*Callable\[.*\] expects a .* class:\s*", "", message)

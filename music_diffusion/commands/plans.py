@@ -29,6 +29,7 @@ class Plan:
         gflop: of a step
         activations: bytes of a batch's
         options: that go with the configs
+        limit: an option that ends it early, where that is enough
     """
 
     configs: tuple[str, ...]
@@ -40,6 +41,7 @@ class Plan:
     gflop: float
     activations: float
     options: tuple[str, ...] = ()
+    limit: str = ""
 
     @property
     def name(self) -> str:
@@ -65,7 +67,7 @@ class Plan:
         """Return the options of fit for this plan, with an overlay where there is little music."""
         few = ("small_data",) if "sedd_absorb" in self.configs and hours < LITTLE else ()
         configs = " ".join(f"--config {name}" for name in self.configs + few)
-        return " ".join((configs, *self.options, "--data.audio", music))
+        return " ".join((configs, *self.options, "--data.audio", music, self.limit)).strip()
 
 
 LEVEL_3 = Plan(
@@ -77,7 +79,8 @@ LEVEL_3 = Plan(
     weights=5_351_168,
     gflop=89,
     activations=0.25e9,
-    options=("--model.init_from base",),
+    options=("--model.init_from base", "--model.learning_rate 3e-4"),
+    limit="--trainer.max_time 00:00:30:00",
 )
 TINY = Plan(("sedd_absorb", "tiny"), 8.36, 6, 1, 5000, 7_478_788, 51, 0.2e9)
 SEDD = Plan(("sedd_absorb",), 47.55, 8, 16, 1_300_001, 104_984_072, 107_000, 10e9)

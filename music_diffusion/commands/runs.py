@@ -19,7 +19,8 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
     """Return the folder that a run writes to.
 
     It is the one that is given, or that of the checkpoint which is resumed, or a new one: named by
-    the time, or by the job on a SLURM cluster, which starts a job again under the same number.
+    the time, and a number where one of that second is there, or by the job on a SLURM cluster which
+    starts a job again under the same number.
     """
     if name and root:
         raise UserError("give --name or --trainer.default_root_dir, not both")
@@ -34,8 +35,11 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
     if checkpoint and (parent := Path(checkpoint).absolute().parent):
         if parent.name == "checkpoints":
             return str(parent.parent)
-    job = os.environ.get("SLURM_JOB_ID")
-    return str(RUNS / (f"job_{job}" if job else time.strftime("%Y-%m-%d_%H-%M-%S")))
+    if job := os.environ.get("SLURM_JOB_ID"):
+        return str(RUNS / f"job_{job}")
+    now = time.strftime("%Y-%m-%d_%H-%M-%S")
+    names = (now, *(f"{now}_{number}" for number in range(2, 1000)))
+    return str(next(RUNS / one for one in names if not (RUNS / one).exists()))
 
 
 def find_checkpoint(which: str, name: str | None = None, root: str | None = None) -> str:

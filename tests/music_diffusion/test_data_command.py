@@ -23,7 +23,9 @@ def test_the_report_ends_with_a_command_that_trains(music, capsys):
     assert cli.main(["data", str(music), "--json", "report.json"]) == 0
     printed = capsys.readouterr().out
     assert "3 tracks" in printed and "44100 Hz" in printed and "LUFS" in printed
-    assert "--config level3_small --model.init_from base --data.audio" in printed.splitlines()[-1]
+    command = printed.splitlines()[-1]
+    assert "--config level3_small --model.init_from base --model.learning_rate 3e-4 " in command
+    assert command.endswith(" --trainer.max_time 00:00:30:00")
     report = json.loads(Path("report.json").read_text())
     assert report["tracks"] == 3 and report["split"] == {"train": 2, "validation": 1}
     assert report["plans"]["sedd_absorb + tiny"]["windows"] == 2

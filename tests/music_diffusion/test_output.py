@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch import nn
 
 from callbacks import progress, run_summary
@@ -81,6 +82,13 @@ def test_a_training_of_weeks_on_a_processor_names_the_laptops_configs():
     text = run_summary.duration(trainer, Tone(), 80.0)
     assert "a step takes 21 min here" in text and "--config level3_small" in text
     assert "config" not in run_summary.duration(trainer, Tone(), 0.01)
+    timer = Timer(duration={"minutes": 30})
+    timer.on_train_start(trainer, Tone())
+    trainer.callbacks = [timer]
+    said = run_summary.duration(trainer, Tone(), 5.0)
+    assert said.endswith("; the time is over in 30 min, after about 22 steps"), said
+    trainer.max_steps = -1
+    assert run_summary.duration(trainer, Tone(), 5.0) == said
 
 
 def test_a_large_model_without_a_gpu_is_told_before_music_is_read(caplog, monkeypatch):

@@ -12,7 +12,7 @@ import yaml
 from foundation.errors import MissingFileError
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import trainer as trainers
-from music_diffusion.commands.runs import find_checkpoint, runs_below
+from music_diffusion.commands.runs import find_checkpoint, folder_of, runs_below
 from music_diffusion.commands.training import train
 
 RUNS = Path("runs")
@@ -104,6 +104,15 @@ def test_a_seed_beyond_what_training_takes_is_named(fit, capsys):
     assert (
         "a seed must be at least 0 and at most 4294967295, or -1 for one" in capsys.readouterr().err
     )
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    for name in ("now", "now_2", "now_3"):
+        assert folder_of(None, None, None) == f"runs/{name}"
+        Path("runs", name).mkdir(parents=True)
 
 
 def test_a_run_without_last_names_the_checkpoint_that_it_has(tmp_path, monkeypatch):
