@@ -74,7 +74,7 @@ class RunTrainer(Trainer):
         overfit_batches: int | float = 0.0,
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         precision: Precision = "auto",
-        logger: bool | None | InRun | Logger | list[InRun | Logger] = None,
+        logger: list[InRun | Logger] | bool | None | InRun | Logger = None,  # dumped in this order
         callbacks: list[Callback] | Callback | None = None,
         enable_progress_bar: bool | None = None,
         enable_model_summary: bool = False,

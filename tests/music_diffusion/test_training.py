@@ -106,6 +106,18 @@ def test_a_seed_beyond_what_training_takes_is_named(fit, capsys):
     )
 
 
+def test_a_config_with_two_loggers_given_again_has_both(fit, elsewhere):
+    loggers = "[CSVLogger, {class_path: TensorBoardLogger, init_args: {name: other}}]"
+    fit("--name=mine", "--trainer.max_steps=1", f"--trainer.logger={loggers}")
+    written = yaml.safe_load((RUNS / "mine/config.yaml").read_text())["trainer"]["logger"]
+    assert [one["class_path"].rpartition(".")[2] for one in written] == [
+        "CSVLogger",
+        "TensorBoardLogger",
+    ]
+    assert cli.main(["fit", "--config", "runs/mine/config.yaml", "--name", "again"]) == 0
+    assert {path.name for path in (RUNS / "again").iterdir()} >= {"lightning_logs", "other"}
+
+
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
