@@ -199,6 +199,8 @@ class AudioModel(LightningModule, ABC):
         """Raise UserError for a sampler of another family."""
         if sampler is not None and not isinstance(sampler, self.sampler_type):
             wanted = f"{self.sampler_type.__module__}.{self.sampler_type.__name__}"
+            if isinstance(sampler, type):
+                raise UserError(f"sampler must be an instance, such as {sampler.__name__}()")
             raise UserError(
                 f"{type(sampler).__name__} can't sample {type(self).__name__}, "
                 f"which takes a {wanted}"

@@ -1,5 +1,9 @@
 """What a caller of `AudioModel.generate` may ask for."""
 
+import math
+from collections.abc import Mapping
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -22,20 +26,34 @@ def check_request(
 
     The arguments are those of `AudioModel.generate`.
     """
+    if not isinstance(count, int):
+        raise UserError(f"count must be a whole number, got {count!r}")
     check_at_least(1, count=count)
-    if seconds is not None and seconds <= 0:
-        raise UserError(f"seconds must be positive, got {seconds}")
+    if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < math.inf):
+        raise UserError(f"seconds must be positive, got {seconds!r}")
     if not 0 <= strength <= 1:
         raise UserError(f"strength must be in [0, 1], got {strength}")
     for name, audio in (("prompt", prompt), ("init", init)):
-        if audio is not None and (audio.dim() != 2 or not audio.numel()):
-            raise UserError(f"{name} must be audio [channels, samples], got {list(audio.shape)}")
+        if audio is not None:
+            _check_audio(name, audio)
+    if not isinstance(cond, Control | Mapping | None):
+        raise UserError(f"cond must be a Control or metadata by name, got {cond!r}")
     listed = {} if isinstance(cond, Control) or cond is None else cond
     for name, values in listed.items():
         if isinstance(values, str) or len(values) != count:
             raise UserError(f"cond {name} must list a value for each of {count} clips: {values}")
     if keep is not None:
         _check_keep(prompt, keep, init, seconds)
+
+
+def _check_audio(name: str, audio: object) -> None:
+    if not isinstance(audio, Tensor) or not audio.is_floating_point():
+        kind = audio.dtype if isinstance(audio, Tensor) else type(audio).__name__
+        raise UserError(f"{name} must be a tensor of floats [channels, samples], got {kind}")
+    if audio.dim() != 2 or not audio.numel():
+        raise UserError(f"{name} must be audio [channels, samples], got {list(audio.shape)}")
+    if not audio.isfinite().all():
+        raise UserError(f"{name} holds samples that are not finite")
 
 
 def _check_keep(

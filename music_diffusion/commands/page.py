@@ -12,7 +12,9 @@ from music_diffusion.commands.options import call
 OUT = "compare"
 
 
-def page(folders: Sequence[str | Path], out: str | None = None, copy: bool = False) -> Path:
+def page(
+    folders: Sequence[str | Path] | str | Path, out: str | None = None, copy: bool = False
+) -> Path:
     """Write a page to listen in a browser, without a server, and return its path.
 
     Of one folder, index.html in it: all its audio with waveforms and spectrograms, and of a run
@@ -28,6 +30,8 @@ def page(folders: Sequence[str | Path], out: str | None = None, copy: bool = Fal
         MissingFileError: for a folder that isn't there
         UserError: for several folders without a common file, and for options that don't fit
     """
+    if isinstance(folders, (str, Path)):
+        folders = [folders]
     if len(folders) > 1:
         return write_comparison(folders, OUT if out is None else out, copy)
     if out is not None or copy:

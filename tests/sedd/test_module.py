@@ -1,5 +1,6 @@
 """SEDD through the Trainer: it learns, demos, resumes exactly, and keeps what it is told to."""
 
+import math
 from functools import partial
 
 import pytest
@@ -159,6 +160,14 @@ def test_a_prompt_of_other_channels_than_the_codecs(codec, given, result):
     "options, message",
     [
         (dict(seconds=-1.0), "seconds must be positive, got -1.0"),
+        (dict(seconds="5"), "seconds must be positive, got '5'"),
+        (dict(seconds=float("nan")), "seconds must be positive, got nan"),
+        (dict(seconds=1.0, count=1.5), "count must be a whole number, got 1.5"),
+        (dict(seconds=1.0, prompt="song.wav"), "prompt must be a tensor of floats .*, got str"),
+        (dict(seconds=1.0, prompt=torch.ones(1, 4).int()), "got torch.int32"),
+        (dict(seconds=1.0, prompt=torch.full((1, 4), math.nan)), "prompt holds samples that are"),
+        (dict(seconds=1.0, cond="jazz"), "cond must be a Control or metadata by name, got 'jazz'"),
+        (dict(seconds=1.0, sampler=Analytic), r"an instance, such as Analytic\(\)"),
         (dict(seconds=1.0, count=0), "count must be at least 1, got 0"),
         (dict(seconds=1.0, count=4, cond={"folder": "jazz"}), "cond folder must list a value for"),
         (dict(seconds=1.0, prompt=torch.zeros(1, 1, 4)), "prompt must be audio"),
