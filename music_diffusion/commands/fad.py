@@ -26,6 +26,7 @@ from metrics.embedding_set import SUFFIX, EmbeddingSet, saved_path
 from metrics.fad import LIBRARY, Score, compare, library_score, rank_files
 from metrics.pann import PANN
 from metrics.vggish import VGGish
+from music_diffusion.commands.options import call
 
 log = logging.getLogger(__name__)
 SAVED = (".npy", SUFFIX)
@@ -201,3 +202,7 @@ def interval(score: float, margin: float | None) -> str:
     """Write a score with half its interval, where that is known."""
     text = f"{round(score, 4) + 0.0:.4f}"  # no -0.0000
     return text if margin is None else f"{text} ± {margin:.4f} (95 %)"
+
+
+def run(args: list[str]) -> None:
+    print_score(call("fad", fad, args, add_options))

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from difflib import get_close_matches
+from importlib import import_module
 
 from music_diffusion.commands.error_lines import explain
 from music_diffusion.commands.logging import above_bars, report_events
@@ -93,59 +94,18 @@ def terminate(*_: object) -> None:
 
 
 def run(command: str, args: list[str]) -> None:
-    """Parse a command's options and call its function."""
-    if command != "download":
-        from music_diffusion.commands.before_import import prepared
-
-        if (ready := prepared(command, args)) is None:
-            return
-        args = ready
-    if command in TRAINER:
-        from music_diffusion.commands.training import train
-
-        train(command, args)
-    elif command == "sample":
-        from music_diffusion.commands import sample
-
-        sample.run(args)
-    elif command == "encode":
-        from music_diffusion.commands import encode
-
-        encode.run(args)
-    elif command == "convert":
-        from music_diffusion.commands import convert
-
-        convert.run(args)
-    elif command == "export":
-        from music_diffusion.commands import export
-
-        export.run(args)
-    elif command == "fad":
-        from music_diffusion.commands.fad import add_options, fad, print_score
-        from music_diffusion.commands.options import call
-
-        print_score(call("fad", fad, args, add_options))
-    elif command == "report":
-        from music_diffusion.commands import report as judging
-
-        judging.run(args)
-    elif command == "page":
-        from music_diffusion.commands import page
-
-        page.run(args)
-    elif command == "data":
-        from music_diffusion.commands import data
-
-        data.run(args)
-    elif command == "studio":
-        from music_diffusion.commands import studio
-
-        studio.run(args)
-    elif command == "download":
+    """Parse a command's options and call its function, whose imports may take seconds."""
+    if command == "download":
         from music_diffusion.downloads.fetch import main as download
 
         sys.exit(download(args))
-    else:
-        from music_diffusion.commands import quickstart
+    from music_diffusion.commands.before_import import prepared
 
-        quickstart.run(args)
+    if (ready := prepared(command, args)) is None:
+        return
+    if command in TRAINER:
+        from music_diffusion.commands.training import train
+
+        train(command, ready)
+    else:
+        import_module(f"music_diffusion.commands.{command}").run(ready)
