@@ -133,6 +133,8 @@ def sample(
         clip = f"{first + 1}" if number == 1 else f"{first + 1} to {first + number}"
         title, last = f"sampling {clip} of {count}", first + number == count
         with tqdm(desc=title, bar_format=BAR, leave=last, disable=None) as bar:
+            if bar.disable:
+                log.info("%s", title)
             clips = generate(
                 model, bar, seconds=seconds, count=number, prompt=given and given.audio,
                 keep=given and given.keep, init=init,
