@@ -149,7 +149,7 @@ def where_saved(trainer: Trainer) -> str:
         folder = getattr(callback, "folder", None) or getattr(callback, "dirpath", None)
         if folder and any(Path(folder).glob("*.ckpt")):
             folders.add(os.path.relpath(folder))
-    if not folders and trainer.checkpoint_callbacks:
+    if not folders and trainer.checkpoint_callbacks and not trainer.global_step:
         return "no checkpoint is saved: no step was made"
     if not folders:
         return "no checkpoint is saved: there is no callbacks.checkpoint.StepCheckpoint"
