@@ -79,12 +79,10 @@ def coloured(made: Tensor, original: Tensor, near: Tensor, sample_rate: int) -> 
     bands = triangles(centres, bins, sample_rate).to(made)
     spectra = spectrum(made)
     around = bands @ spectrum(original)[..., frames].abs().square()
-    powers = [
-        power.mean(-1, keepdim=True)
-        for power in (around, bands @ spectra[..., frames].abs().square())
-    ]
-    floor = 1e-6 * powers[0].amax(-2, keepdim=True) + 1e-12
-    gains = ((powers[0] + floor) / (powers[1] + floor)).sqrt()
+    wanted = around.mean(-1, keepdim=True)
+    there = (bands @ spectra[..., frames].abs().square()).mean(-1, keepdim=True)
+    floor = 1e-6 * wanted.amax(-2, keepdim=True) + 1e-12
+    gains = ((wanted + floor) / (there + floor)).sqrt()
     between = interpolation(centres, bins, sample_rate).to(made)
     spectra = spectra * (between @ gains.log()).exp().clamp(1 / MOST_COLOUR, MOST_COLOUR)
     spectra = limited(spectra, bands, between, CEILING * around.amax(-1, keepdim=True) + floor)

@@ -92,9 +92,9 @@ def questions_of(
     tags = [tag for tag in options.tags if tag in conditions.tags and tag in TAGS]
     if tags:
         found.append(Tag("tags", [f"{tag}={amount}" for tag in tags for amount in (1, 0)]))
-    if conditions.tempo:
+    if conditions.tempo and options.tempi:
         found.append(Tempo("tempo", [f"{tempo:g}" for tempo in options.tempi]))
-    if conditions.key:
+    if conditions.key and options.keys:
         found.append(Key("key", options.keys))
     return found
 

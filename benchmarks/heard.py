@@ -45,7 +45,7 @@ def hear(describer: Describer, audio: Tensor, sample_rate: int) -> Heard:
     parts = []
     for some in audio.split(AT_ONCE):
         vectors = describer.musicnn(some, sample_rate).unflatten(0, (len(some), -1))
-        tags = describer.musicnn.net.tags(vectors).sigmoid().mean(1)
+        tags = describer.tags_of(vectors)
         pulse, keys = pulse_and_key(some, sample_rate).split([1, len(KEYS)], 1)
         key = keys.nan_to_num().argmax(1).masked_fill(keys.isnan().any(1), -1)
         parts.append(Heard(vectors.mean(1), tags, pulse[:, 0], key))

@@ -7,6 +7,7 @@ import time
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from callbacks.run_summary import time_left
 from callbacks.trial import is_trial
 from foundation.durations import spoken
 
@@ -58,5 +59,6 @@ class Progress(TQDMProgressBar):
         ]
         if step > self.first and total > step:
             pace = (time.monotonic() - self.began) / (step - self.first)
-            measures.append(f"{spoken(pace * (total - step))} left")
+            left = min(pace * (total - step), time_left(trainer))
+            measures.append(f"{spoken(left)} left")
         return f"{text}: {', '.join(measures)}" if measures else text

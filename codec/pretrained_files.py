@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from foundation.downloads import downloads_allowed
-from foundation.errors import MissingFileError, UserError
+from foundation.errors import MissingFileError, UserError, unreadable
 from foundation.files import user_path
 
 CONFIG = "config.json"
@@ -131,11 +131,9 @@ def snapshot(hub: str, library: Library, subfolder: str) -> Path:
 
 def read_settings(folder: Path, library: Library, kind: str) -> dict:
     """Read config.json without what it says about itself; UserError unless it is of a kind."""
-    try:
+    with unreadable(f"{folder / CONFIG} can't be read"):
         settings = json.loads((folder / CONFIG).read_text())
         found = settings.get(library.type_key)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{folder / CONFIG} can't be read: {error}") from error
     if found != kind:
         raise UserError(f"{folder} holds a model of type {found}, expected {kind}")
     return {

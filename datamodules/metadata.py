@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datamodules.messages import log_once
-from foundation.errors import MissingFileError, UserError
+from foundation.errors import MissingFileError, UserError, unreadable
 from foundation.files import printable, user_path
 
 TRACK, FOLDER = "track", "folder"
@@ -116,11 +116,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}, line {number}: {error}") from error
             place = f"{path}, line {number}"
+            with unreadable(place):
+                row = json.loads(line)
             if not isinstance(row, dict):
                 raise UserError(f"{place}: an object {{...}} is needed")
             yield number, {key: as_text(value, place) for key, value in row.items()}

@@ -24,10 +24,12 @@ class Conditioner(nn.Module):
     The vectors are added up and go through a layer that starts from zeros, so that a trained
     network to which it is added starts as it was. What it gives is multiplied by GAIN: a trained
     network's modulation is some 60 long, which Adam's small steps from zero would take thousands of
-    to reach. In training all conditions of an example are left
-    out with probability DROP (Ho & Salimans 2022, arXiv:2207.12598). Of the others, half keep all
-    kinds (each field of labels, the tags, the tempo, the key) and half as many as a draw says;
-    the same again among the tags, which would otherwise hide every kind that is asked for alone.
+    to reach.
+
+    In training all conditions of an example are left out with probability DROP (Ho & Salimans 2022,
+    arXiv:2207.12598). Of the others, half keep all kinds (each field of labels, the tags, the
+    tempo, the key) and half as many as a draw says; the same again among the tags, which would
+    otherwise hide every kind that is asked for alone.
     """
 
     group_of: Tensor

@@ -42,8 +42,11 @@ class Describer:
 
         Each clip is brought to the level of musicnn's embedding first.
         """
-        vectors = self.musicnn(audio, sample_rate)
-        return self.musicnn.net.tags(vectors).sigmoid().unflatten(0, (len(audio), -1)).mean(1)
+        return self.tags_of(self.musicnn(audio, sample_rate).unflatten(0, (len(audio), -1)))
+
+    def tags_of(self, vectors: Tensor) -> Tensor:
+        """Say the same by musicnn's vectors [B, N, D] of the clips."""
+        return self.musicnn.net.tags(vectors).sigmoid().mean(1)
 
     def clip(self, audio: Tensor, sample_rate: int) -> Tensor:
         """Describe clips [B, C, T] as a whole: [B, COLUMNS]."""

@@ -100,9 +100,12 @@ class Embedding(nn.Module, ABC):
 
         Settings are also what an instance keeps of its options: its numbers and texts.
         """
-        own = {name: value for name, value in vars(self).items() if name != "training"}
-        own = {name: value for name, value in own.items() if isinstance(value, (int, float, str))}
-        options = f" {sorted(own.items())}" if own else ""
+        own = sorted(
+            (name, value)
+            for name, value in vars(self).items()
+            if isinstance(value, (int, float, str)) and name != "training"
+        )
+        options = f" {own}" if own else ""
         text = f"{self.name} {self.sample_rate} {self.settings}{options}"
         return fingerprint(text, self.state_dict())
 

@@ -9,15 +9,10 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from callbacks.batch_seed import BatchSeed
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
-from callbacks.listening_page import ListeningPage
 from callbacks.nonfinite import NonFinite
-from callbacks.optimizer_settings import OptimizerSettings
-from callbacks.resumed_states import ResumedStates
 from callbacks.run_folder import RunFolder, local_folder
-from callbacks.termination import Termination
 from codec.jukebox import JukeboxCodec
 from datamodules.header import Header
 from datamodules.token_store import TokenStore
@@ -29,8 +24,8 @@ from foundation.weights import read_content
 from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
-from music_diffusion.commands.training import check_parts, train
-from music_diffusion.provenance import Provenance, log_settings
+from music_diffusion.commands.training import ALWAYS, check_parts, train
+from music_diffusion.provenance import log_settings
 
 
 def generate(
@@ -147,12 +142,10 @@ def _fit_objects(
             model.settle(content, resumed)
     run = RunFolder(resumed)
     callbacks = options.get("callbacks", [EMA(), StepCheckpoint(), BestCheckpoint()])
-    always = [run, ResumedStates(), BatchSeed(), Termination(), Provenance(), ListeningPage()]
-    if not any(isinstance(callback, NonFinite) for callback in callbacks):
-        always.append(NonFinite())
+    watch = [] if any(isinstance(one, NonFinite) for one in callbacks) else [NonFinite()]
     options |= {
         "default_root_dir": folder_of(name, root, resumed),
-        "callbacks": [*always, *callbacks, OptimizerSettings()],
+        "callbacks": [run, *callbacks, *watch, *(kind() for kind in ALWAYS)],
         "use_distributed_sampler": False,  # our data modules give each process its share already
     }
     trainer = RunTrainer(**options)

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -72,11 +73,9 @@ def log_settings(trainer: Trainer, module: LightningModule) -> None:
     Lightning would give them the objects, of which TensorBoard's writes a codec's weights as YAML.
     """
     module.save_hyperparameters({}, logger=False)
-    with suppress(TypeError):
-        settings = as_settings(dict(module.hparams))
-        assert isinstance(settings, dict)
+    if (plain := plain_settings(module.hparams)) is not None:
         for logger in trainer.loggers:
-            logger.log_hyperparams(settings)
+            logger.log_hyperparams(plain)
 
 
 def make_plain(checkpoint: dict, module: LightningModule) -> None:
@@ -88,10 +87,16 @@ def make_plain(checkpoint: dict, module: LightningModule) -> None:
     settings = checkpoint.get("hyper_parameters", {})
     if "_class_path" in settings or not settings:
         return
+    plain = plain_settings(settings)
+    made = {} if plain is None else {"_class_path": class_path(type(module)), **plain}
+    checkpoint["hyper_parameters"] = made | ({"_instantiator": INSTANTIATOR} if made else {})
+
+
+def plain_settings(settings: Mapping) -> dict | None:
+    """Return settings as plain values; None where one is an object without such a form."""
     try:
         plain = as_settings(dict(settings))
-        assert isinstance(plain, dict)
-        checkpoint["hyper_parameters"] = {"_class_path": class_path(type(module)), **plain}
-        checkpoint["hyper_parameters"]["_instantiator"] = INSTANTIATOR
     except TypeError:
-        checkpoint["hyper_parameters"] = {}
+        return None
+    assert isinstance(plain, dict)
+    return plain

@@ -21,7 +21,7 @@ from jbdiff.published import published_dance
 from music_diffusion.checkpoints.legacy import upgrade_settings
 from music_diffusion.checkpoints.named_classes import import_named
 from music_diffusion.commands.error_lines import user_error
-from music_diffusion.commands.runs import find_checkpoint
+from music_diffusion.commands.runs import NO_CHECKPOINT, find_checkpoint
 from music_diffusion.provenance import KEY
 
 Settings = TypeVar("Settings", dict, Namespace)
@@ -68,9 +68,7 @@ def device_of(accelerator: str) -> torch.device:
 def read_model(path: Path) -> dict:
     """Read a checkpoint, an export or other weights; float16 becomes float32."""
     if not path.exists():
-        raise MissingFileError(
-            f"no checkpoint at {path}: give last, best, base, base_sedd or the path of a file"
-        )
+        raise MissingFileError(NO_CHECKPOINT.format(path))
     if not path.is_dir():
         return read_content(path)
     if not (path / CONFIG).is_file():

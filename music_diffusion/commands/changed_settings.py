@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from music_diffusion.commands.early_training import INNER
+
 log = logging.getLogger(__name__)
 TOLD = ("learning_rate", "weight_decay")  # by callbacks.optimizer_settings, as they are used
-LAYERS = ("init_args", "dict_kwargs")
 
 
 @rank_zero_only
@@ -22,7 +23,7 @@ def tell_changes(then: Mapping, now: Mapping) -> None:
 def flat(settings: Mapping, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield the values of nested settings by the dotted names that options have."""
     for name, value in settings.items():
-        place = path if name in LAYERS else f"{path}.{name}".lstrip(".")
+        place = path if name in INNER else f"{path}.{name}".lstrip(".")
         if isinstance(value, Mapping):
             yield from flat(value, place)
         else:

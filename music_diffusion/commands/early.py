@@ -14,14 +14,14 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import printable, user_path
 from music_diffusion.commands.help import is_many, required
 from music_diffusion.commands.kinds import BOOLS, NOTHING, expected, fits, is_flag, is_pair
-from music_diffusion.commands.runs import find_checkpoint
+from music_diffusion.commands.runs import NO_CHECKPOINT, find_checkpoint
 from music_diffusion.commands.signature import Option, Signature
 
 ALWAYS = ("config", "trust", "help", "print_config")  # of every command
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 NUMBERS = re.compile(r"[^\s,\[\]()]+")
 MISSING = {  # what is said where a file isn't there, by the option that names it
-    "checkpoint": "no checkpoint at {}: give last, best, base, base_sedd or the path of a file",
+    "checkpoint": NO_CHECKPOINT,
     "audio": "no such folder or audio file: {}",
     "prompt": "an audio file is needed at {}: there is none",
     "init_audio": "an audio file is needed at {}: there is none",

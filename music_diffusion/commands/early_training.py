@@ -28,15 +28,8 @@ FIXED = {  # the classes of the options that every training has
 }
 ROOTS = (
     *("model", "data", *FIXED, "config", "seed_everything", "name", "ckpt_path", "weights_only"),
-    *(
-        "optimizer",
-        "lr_scheduler",
-        "print_config",
-        "trust",
-        "help",
-        "verbose",
-        "return_predictions",
-    ),
+    *("optimizer", "lr_scheduler", "print_config", "trust", "help", "verbose"),
+    "return_predictions",
 )
 INNER = ("init_args", "dict_kwargs")
 Settings = dict[str, object]
@@ -51,7 +44,7 @@ def prepared_training(command: str, args: list[str]) -> list[str]:
     for path in configs_of(args):  # what stands later may take other classes
         merge_config(so_far, path)
         check_config(path, so_far)
-    settings = settings_of(args)
+    settings = with_classes(so_far, args)
     for name, value in list(given(command, args)):
         check_option(command, name, value, settings)
     return args
@@ -87,6 +80,11 @@ def settings_of(args: list[str]) -> Settings:
     merged: Settings = {}
     for path in configs_of(args):
         merge_config(merged, path)
+    return with_classes(merged, args)
+
+
+def with_classes(merged: Settings, args: list[str]) -> Settings:
+    """Put the classes that options name into the settings of the configs."""
     for arg, following in zip(args, [*args[1:], ""], strict=False):
         name, equals, value = arg[2:].partition("=")
         if arg.startswith("--") and name.split(".")[0] in ("model", "data", "trainer"):
@@ -112,7 +110,7 @@ def merge(into: Settings, more: Mapping) -> None:
 
 
 def place_of(settings: object, names: list[str]) -> object:
-    """Return what settings hold of a class that a dotted option names; UNKNOWN is None."""
+    """Return what settings hold of a class that a dotted option names; None if it isn't known."""
     for name in names:
         if not isinstance(settings, dict):
             return None

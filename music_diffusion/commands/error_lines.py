@@ -11,7 +11,7 @@ from traceback import walk_tb
 
 from foundation.errors import DivergedError, UserError
 from music_diffusion.checkpoints.legacy import HINTS
-from music_diffusion.commands.kinds import WORDS
+from music_diffusion.commands.kinds import WORDS, alternatives
 from music_diffusion.commands.logging import PACKAGES
 
 NO_MEMORY = "out of memory|can't allocate memory|tried to allocate"  # torch's words, by device
@@ -209,8 +209,7 @@ def needed(found: re.Match) -> str:
 
 def one_of(values: str) -> str:
     """Write 'a', 'b', 'c' as a, b or c."""
-    names = [value.strip(" '") for value in values.split(",")]
-    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    return alternatives([value.strip(" '") for value in values.split(",")])
 
 
 def where_looked(reason: str) -> str:

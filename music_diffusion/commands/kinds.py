@@ -65,12 +65,16 @@ def is_dotted(option: Option) -> bool:
 def expected(option: Option) -> str:
     """Say in words what an option takes, without null."""
     texts = [
-        " or ".join([", ".join(kind[:-1]), kind[-1]]) if isinstance(kind, list) and len(kind) > 1
-        else kind[0] if isinstance(kind, list) else WORDS.get(kind, kind)
+        alternatives(kind) if isinstance(kind, list) else WORDS.get(kind, kind)
         for kind in kinds(option)
         if kind != "None"
-    ]  # fmt: skip
+    ]
     return " or ".join(dict.fromkeys(texts))
+
+
+def alternatives(names: list[str]) -> str:
+    """Write names as a, b or c."""
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def metavar(option: Option) -> str:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 
 from foundation.checks import check_not_empty, refuse_address
@@ -13,6 +14,8 @@ from foundation.files import user_path
 RUNS = Path("runs")
 NEWEST = ("last", "best")  # of a run's checkpoints
 BASE = {"base": "jbdiff", "base_sedd": "sedd"}  # the packages whose models come with the project
+
+NO_CHECKPOINT = f"no checkpoint at {{}}: give {', '.join([*NEWEST, *BASE])} or the path of a file"
 
 
 def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str:
@@ -38,7 +41,7 @@ def folder_of(name: str | None, root: str | None, checkpoint: str | None) -> str
     if job := os.environ.get("SLURM_JOB_ID"):
         return str(RUNS / f"job_{job}")
     now = time.strftime("%Y-%m-%d_%H-%M-%S")
-    names = (now, *(f"{now}_{number}" for number in range(2, 1000)))
+    names = chain([now], (f"{now}_{number}" for number in count(2)))
     return str(next(RUNS / one for one in names if not (RUNS / one).exists()))
 
 

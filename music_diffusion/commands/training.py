@@ -149,10 +149,10 @@ def where_saved(trainer: Trainer) -> str:
         folder = getattr(callback, "folder", None) or getattr(callback, "dirpath", None)
         if folder and any(Path(folder).glob("*.ckpt")):
             folders.add(os.path.relpath(folder))
-    if not folders and trainer.checkpoint_callbacks and not trainer.global_step:
-        return "no checkpoint is saved: no step was made"
     if not folders:
-        return "no checkpoint is saved: there is no callbacks.checkpoint.StepCheckpoint"
+        idle = trainer.checkpoint_callbacks and not trainer.global_step
+        reason = "no step was made" if idle else "there is no callbacks.checkpoint.StepCheckpoint"
+        return f"no checkpoint is saved: {reason}"
     return f"checkpoints are in {' and '.join(sorted(folders))}"
 
 

@@ -139,3 +139,12 @@ def test_measures_are_shown_in_order():
         callback_metrics={"val/loss": 1.23456, "train/loss_step": 3, "lr": 1, "fad/x": 2},
     )  # fmt: skip
     assert progress.Progress().line(trainer) == "step 5: val/loss 1.235, fad/x 2"
+
+
+def test_the_time_left_ends_with_max_time():
+    timer, trainer = Timer(duration={"minutes": 30}), stub(global_step=10, max_steps=10_000)
+    timer.on_train_start(trainer, Tone())
+    trainer.callbacks, trainer.callback_metrics = [timer], {}
+    bar = progress.Progress()
+    bar.began -= 600  # a minute a step
+    assert bar.line(trainer) == "step 10 of 10,000: 30 min left"

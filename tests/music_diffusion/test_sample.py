@@ -12,6 +12,7 @@ import music_diffusion as md
 from audio import files as audio
 from foundation.errors import UserError
 from music_diffusion.commands import main as cli
+from music_diffusion.commands.training import ALWAYS
 from tests.music_diffusion.toy import Scaled, Tone
 
 LAST = "runs/mine/checkpoints/last.ckpt"
@@ -137,6 +138,7 @@ def test_objects_train_too(elsewhere):
     options = {"max_steps": 2, "logger": False, "accelerator": "cpu", "limit_val_batches": 1}
     model = md.fit(Tone(0.5, Scaled(steps=3)), Clips(), options=options, name="mine")
     assert Path(LAST).is_file() and model.trainer.global_step == 2
+    assert {*ALWAYS} <= {type(callback) for callback in model.trainer.callbacks}
     loaded = md.load(LAST)
     assert isinstance(loaded, Tone) and loaded.learning_rate == 0.5
     assert loaded.sampler == Scaled(steps=3)
