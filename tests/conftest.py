@@ -1,5 +1,6 @@
-"""What tests of the command line stand on."""
+"""What tests stand on: the command line's surroundings, music, logs."""
 
+import logging
 import sys
 from inspect import signature
 from pathlib import Path
@@ -9,6 +10,17 @@ import torch
 
 from audio import files as audio_files
 from callbacks.demo import Demo
+from music_diffusion.commands.logging import PACKAGES
+
+
+@pytest.fixture(autouse=True)
+def logs_reach_caplog():
+    """Undo what a command of an earlier test did: loggers that don't propagate aren't captured.
+
+    From 9.1 on pytest captures them, too, so a test that let them propagate saw each line twice.
+    """
+    for name in PACKAGES:
+        logging.getLogger(name).propagate = True
 
 
 @pytest.fixture

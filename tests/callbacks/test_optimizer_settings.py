@@ -59,7 +59,6 @@ CASES.remove(("chain", False))  # checkpoints of earlier versions don't hold a c
 def test_a_changed_learning_rate_is_used_at_its_place_in_the_schedule(
     schedule, known, tmp_path, caplog
 ):
-    logging.getLogger("callbacks").propagate = True
     caplog.set_level(logging.INFO)
     run(tmp_path, Scheduled(schedule, 0.1), 5, settings=known)
     resumed = run(tmp_path, Scheduled(schedule, 0.001), 9, "last")
@@ -70,7 +69,6 @@ def test_a_changed_learning_rate_is_used_at_its_place_in_the_schedule(
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_what_is_not_changed_is_as_it_was(schedule, tmp_path, caplog):
-    logging.getLogger("callbacks").propagate = True
     caplog.set_level(logging.INFO)
     run(tmp_path, Scheduled(schedule, 0.1), 5)
     resumed = run(tmp_path, Scheduled(schedule, 0.1), 9, "last")

@@ -1,7 +1,6 @@
 """Names of files that old discs, archives and moved folders leave."""
 
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -31,7 +30,6 @@ def music(tmp_path, monkeypatch) -> Path:
 
 
 def test_what_is_no_file_is_left_out_and_named(music, caplog):
-    logging.getLogger("datamodules").propagate = True
     codec = Coarse()
     job = EncodingJob.create(music, codec)
     reader = TrackReader(job.todo(), codec)

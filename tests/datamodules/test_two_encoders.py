@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,18 @@ def music(tmp_path, monkeypatch) -> Path:
 
 
 class Slow(Coarse):
-    """Counts what it encodes, and takes its time."""
+    """Counts what it encodes, once `goes_on` says so."""
 
-    def __init__(self):
+    def __init__(self, goes_on: Callable[[], bool]):
         super().__init__()
-        self.count = 0
+        self.count, self.goes_on = 0, goes_on
 
     def encode(self, samples):
         self.count += 1
-        time.sleep(0.05)
+        for _ in range(3000):  # half a minute
+            if self.goes_on():
+                break
+            time.sleep(0.01)
         return super().encode(samples)
 
 
@@ -45,9 +49,9 @@ def work(job: EncodingJob, codec: Coarse) -> None:
 
 
 def test_the_second_waits_and_finds_the_work_done(music, caplog):
-    logging.getLogger("datamodules").propagate = True
     caplog.set_level(logging.INFO)
-    codecs = Slow(), Slow()
+    said = "waiting for another program that encodes into"
+    codecs = [Slow(lambda: said in caplog.text) for _ in range(2)]
     threads = [
         threading.Thread(target=work, args=(EncodingJob.create(music, codec), codec))
         for codec in codecs
@@ -57,8 +61,8 @@ def test_the_second_waits_and_finds_the_work_done(music, caplog):
     for thread in threads:
         thread.join()
     assert sorted(codec.count > 0 for codec in codecs) == [False, True]
-    assert len(TokenStore.open(EncodingJob.create(music, Slow()).folder)) == 3
-    assert caplog.text.count("waiting for another program that encodes into") == 1
+    assert len(TokenStore.open(EncodingJob.create(music, Coarse()).folder)) == 3
+    assert caplog.text.count(said) == 1
 
 
 def test_a_track_that_nobody_encoded_is_an_error(music):

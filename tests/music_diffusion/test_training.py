@@ -187,8 +187,6 @@ class Device:
 
 def test_precision_follows_the_device(fit, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    for name in ("music_diffusion", "callbacks"):
-        logging.getLogger(name).propagate = True
     assert train("fit", ["--config", "toy.yaml"]).trainer.precision == "32-true"
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: Device)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
