@@ -11,6 +11,7 @@ import torch
 from audio import files as audio_files
 from callbacks.demo import Demo
 from music_diffusion.commands.logging import PACKAGES
+from tests.processes import meeting_place
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +42,12 @@ def music(tmp_path) -> Path:
         noise = torch.rand(1, 44100, generator=torch.Generator().manual_seed(i)) - 0.5
         audio_files.write(tmp_path / "music" / f"{i}.wav", noise, 44100)
     return tmp_path / "music"
+
+
+@pytest.fixture
+def kept_port(monkeypatch):
+    """Let the processes that Lightning starts meet at a port that nobody else is given."""
+    with meeting_place() as place:
+        for name, value in place.items():
+            monkeypatch.setenv(name, value)
+        yield

@@ -3,7 +3,8 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -11,21 +12,33 @@ CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.preloaded"])
 
 
+@contextmanager
+def meeting_place() -> Iterator[dict[str, str]]:
+    """Keep a port for processes to meet at; yield the variables that tell them of it.
+
+    A port that was found free and closed again, as Lightning does it, is given to any program that
+    asks within the seconds until the first process listens. One that stays bound is given to none,
+    and those that share it (SO_REUSEADDR, as torch does) can listen there.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("", 0))
+        yield {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(held.getsockname()[1])}
+
+
 def run_ranks(args: list[str], folder: Path, count: int = 2, timeout: float = 900) -> list[int]:
     """Run a command in as many processes as devices; return their statuses.
 
     Each writes what it prints to `folder/rank_N.log`.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    ranks = [CONTEXT.Process(target=rank, args=(args, n, port, folder)) for n in range(count)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(timeout)
-        process.kill()
-        process.join()
+    with meeting_place() as place:
+        ranks = [CONTEXT.Process(target=rank, args=(args, n, place, folder)) for n in range(count)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join(timeout)
+            process.kill()
+            process.join()
     return [process.exitcode or 0 for process in ranks]
 
 
@@ -58,9 +71,9 @@ def print_to(log: Path) -> None:
         os.dup2(file, stream)
 
 
-def rank(args: list[str], number: int, port: str, folder: Path) -> None:
+def rank(args: list[str], number: int, place: dict[str, str], folder: Path) -> None:
     """Be one of these processes."""
-    os.environ |= {"LOCAL_RANK": str(number), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {"LOCAL_RANK": str(number)} | place
     print_to(folder / f"rank_{number}.log")
     sys.argv = ["cli.py"]
     from music_diffusion.commands.main import main

@@ -146,7 +146,7 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_to_all_processes_twice_saves_and_ends(tmp_path):
+def test_sigterm_to_all_processes_twice_saves_and_ends(tmp_path, kept_port):
     script = tmp_path / "train.py"
     script.write_text(PAIR)
     process = subprocess.Popen(

@@ -236,7 +236,7 @@ class Broken(Noise):
 
 
 @pytest.mark.slow
-def test_two_processes_score_together_and_fail_together(tmp_path, music):
+def test_two_processes_score_together_and_fail_together(tmp_path, music, kept_port):
     options = {"devices": 2, "strategy": "ddp_spawn"}  # two steps an epoch for each
     callback = FAD(reference=music, num_demos=1, **SHORT)
     fit(tmp_path / "run", [callback], 5, Broken(), **options)
