@@ -27,7 +27,15 @@ from datamodules.token_store import TokenStore, create, is_old
 from datamodules.tracks import name_of, report_left_out
 from foundation.codec import Codec, Frozen
 from foundation.errors import UserError
-from foundation.files import bytes_of, cache_folder, output_folder, printable, user_path
+from foundation.files import (
+    bytes_of,
+    cache_folder,
+    missing_folders,
+    output_folder,
+    printable,
+    remove_new,
+    user_path,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +60,7 @@ class EncodingJob:
         failed: why files could not be read
         too_loud: what to do with samples far beyond full scale, as `audio.files.Reader` says
         share: the files that this job encodes
+        made: the store's folder and those above it, as far as this job made them
     """
 
     root: Path
@@ -62,6 +71,7 @@ class EncodingJob:
     failed: dict[Path, str] = field(default_factory=dict)
     too_loud: audio_files.TooLoud = "skip"
     share: Share = field(default_factory=Share)
+    made: list[Path] = field(default_factory=list)
 
     @classmethod
     def create(
@@ -94,8 +104,10 @@ class EncodingJob:
         if is_old(place):
             convert(place)
         header = Header.of(codec, streams)
+        made = missing_folders(place)
         create(place, header)
-        job = cls(root, place, header, {}, sidecar or Sidecar(), {}, too_loud, share or Share())
+        known = sidecar or Sidecar()
+        job = cls(root, place, header, {}, known, {}, too_loud, share or Share(), made)
         for path in files:
             try:
                 job.keys[path] = track_key(path, root)
@@ -226,6 +238,7 @@ class EncodingJob:
     def _merge(self, keys: dict[Path, bytes]) -> TokenStore:
         if not keys:
             count = len(self.keys | self.failed)
+            remove_new(self.made)
             raise UserError(f"none of the {count} files in {self.root} could be encoded")
         names = {name_of(path, self.root): key for path, key in keys.items()}
         self.sidecar.warn_of_unknown(names)

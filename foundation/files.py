@@ -59,6 +59,31 @@ def output_folder(out: str | Path) -> Path:
     return folder
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """List a folder and those above it that aren't there yet, the lowest one first."""
+    return [path for path in (folder.absolute(), *folder.absolute().parents) if not path.exists()]
+
+
+def remove_new(missing: list[Path]) -> None:
+    """Remove what were `missing_folders`: the lowest with all it holds, the others if empty."""
+    for path in missing[:1]:
+        remove(path)
+    for path in missing[1:]:
+        with suppress(OSError):  # somebody else has written there, or it was never made
+            path.rmdir()
+
+
+@contextmanager
+def undone_on_error(folder: Path) -> Iterator[None]:
+    """Remove a folder, and those above it, if the block made them and then fails."""
+    missing = missing_folders(folder)
+    try:
+        yield
+    except BaseException:
+        remove_new(missing)
+        raise
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what was written there replaces `path` at the end.

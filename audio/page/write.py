@@ -13,7 +13,7 @@ from audio.page.curves import read_curves
 from audio.page.render import render
 from audio.page.sections import MOST, Cell, Row, Section, comparison, find_clips, sections_of
 from foundation.errors import MissingFileError, UserError
-from foundation.files import output_folder, printable, replacing, user_path
+from foundation.files import output_folder, printable, replacing, undone_on_error, user_path
 
 PAGE = "index.html"
 DOCUMENTS = ("provenance.json", "settings.json", "config.yaml")
@@ -72,16 +72,17 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, copy: bool 
         if not root.is_dir():
             raise MissingFileError(f"no such folder: {root}")
     check_ours(folder / PAGE)
-    folder.mkdir(parents=True, exist_ok=True)
-    section = comparison(roots, ClipReader(folder))
-    if not any(sum(cell is not None for cell in row.cells) > 1 for row in section.rows):
-        raise UserError(
-            f"{' and '.join(map(printable, roots))} hold no audio files of the same name: files "
-            "that are to be in a row must have the same name in each folder"
-        )
-    sections = [copied(section, folder) if copy else section]
-    title = " · ".join(printable(root.absolute().name) for root in roots)
-    return save(folder, render(folder, title, f"{count(sections)} clips", sections, {}, {}))
+    with undone_on_error(folder / DRAWN):
+        folder.mkdir(parents=True, exist_ok=True)
+        section = comparison(roots, ClipReader(folder))
+        if not any(sum(cell is not None for cell in row.cells) > 1 for row in section.rows):
+            raise UserError(
+                f"{' and '.join(map(printable, roots))} hold no audio files of the same name: files "
+                "that are to be in a row must have the same name in each folder"
+            )
+        sections = [copied(section, folder) if copy else section]
+        title = " · ".join(printable(root.absolute().name) for root in roots)
+        return save(folder, render(folder, title, f"{count(sections)} clips", sections, {}, {}))
 
 
 def save(folder: Path, page: str) -> Path:

@@ -78,9 +78,7 @@ def encode(
     describer = Describer() if tags else None
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)
-    job = EncodingJob.create(
-        audio, codec, names, out, Sidecar.read(sidecar), too_loud, Share.parse(shard)
-    )
+    known, part = Sidecar.read(sidecar), Share.parse(shard)
     trainer = RunTrainer(
         accelerator=accelerator,
         devices=devices,
@@ -91,6 +89,7 @@ def encode(
         enable_model_summary=False,
         use_distributed_sampler=False,  # each process has a share of the files
     )
+    job = EncodingJob.create(audio, codec, names, out, known, too_loud, part)
     first = trainer.global_rank == 0  # it holds the lock for the others
     whole = job.share.count == 1
     with job.alone(".lock" if whole else f".lock-{job.share}") if first else nullcontext():

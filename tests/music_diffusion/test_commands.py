@@ -107,8 +107,11 @@ def test_bad_music_and_foreign_tokens_are_refused(music, tmp_path, capsys):
     assert ".flac" in capsys.readouterr().err
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.wav").write_text("hello")
-    assert cli.main(["encode", str(tmp_path / "text")]) == 2
-    assert "none of the 1 files" in capsys.readouterr().err
+    before = sorted(tmp_path.rglob("*"))
+    for out in ([], ["--out", str(tmp_path / "new" / "store")]):
+        assert cli.main(["encode", str(tmp_path / "text"), "--accelerator=cpu", *out]) == 2
+        assert "none of the 1 files" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
     create(tmp_path / "store", Header("other", 44100, 128, 2048, ("tokens",)))
     assert cli.main(["fit", *QUICK, f"--data.tokens={tmp_path / 'store'}"]) == 2
     assert "were made by codec other" in capsys.readouterr().err
@@ -221,10 +224,10 @@ def test_quickstart_plays_before_and_after_with_the_same_seeds(tmp_path, monkeyp
     assert Path("runs/quickstart/compare/index.html").read_text().count("<audio") == 8
 
 
-def test_encode_with_wrong_devices_is_a_line(music, tmp_path, capsys):
+def test_encode_with_wrong_devices_is_a_line_and_leaves_nothing(music, tmp_path, capsys):
     assert cli.main(["encode", str(music), "--out", str(tmp_path / "o"), "--devices", "two"]) == 2
     error = capsys.readouterr().err
-    assert "devices" in error and "Traceback" not in error
+    assert "devices" in error and "Traceback" not in error and not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("first", [["--model.jb_level=2"], ["--model.jb_level", "2"]])

@@ -44,6 +44,17 @@ def test_mistakes_are_a_line_and_status_2(folders, options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", [[], ["--out", "deep/er"], ["--out", "there"]])
+@pytest.mark.parametrize("other", ["empty", "broken"])
+def test_what_is_refused_leaves_nothing(folders, other, out):
+    Path("there").mkdir(), Path(other).mkdir()
+    if other == "broken":
+        Path(other, "x.wav").write_text("no music")
+    before = sorted(Path().rglob("*"))
+    assert cli.main(["page", "a", other, *out]) == 2
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_the_package_holds_the_files_of_the_page():
     (listed,) = re.findall(r'"audio.page" = \[(.*)\]', (ROOT / "pyproject.toml").read_text())
     files = {path.name for path in (ROOT / "audio/page").iterdir() if path.is_file()}
