@@ -41,6 +41,9 @@ class Copies(Callback):
 
     def __init__(self, training: str, control: str | None = None):
         check_not_empty(training=training, control=control)
+        for folder in (training, control):  # mistakes are found before loggers start a run
+            if folder is not None:
+                audio.find(folder)
         self.training, self.control = training, control
         self.history: list[dict[str, float]] = []
         self._music: TrainingMusic | None = None
@@ -51,12 +54,6 @@ class Copies(Callback):
 
     def load_state_dict(self, state_dict: dict) -> None:
         self.history = list(state_dict["history"])
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find mistakes before training starts."""
-        for folder in (self.training, self.control):
-            if folder is not None:
-                audio.find(folder)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = local_folder(trainer)

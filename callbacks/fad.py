@@ -24,7 +24,7 @@ from foundation.errors import UserError
 from metrics.clip_scorer import ClipScorer
 from metrics.embed_files import embed_files
 from metrics.embedding import Embedding, MissingWeights
-from metrics.embedding_names import DEFAULT, EmbeddingChoice, make_embedding
+from metrics.embedding_names import DEFAULT, EmbeddingChoice, embedding_class, make_embedding
 from metrics.logmel import LogMel
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,9 @@ class FAD(Callback):
                 f"0 or more; got {num_clips}, {seconds}, {every_n_steps} and {num_demos}"
             )
         check_not_empty(reference=reference)
+        embedding_class(embedding)  # mistakes are found before loggers start a run
+        if reference is not None:
+            audio_files.find(reference)
         self.reference, self.embedding = reference, embedding
         self.every_n_steps = every_n_steps
         self.num_clips, self.seconds, self.num_demos = num_clips, seconds, num_demos
@@ -115,9 +118,6 @@ class FAD(Callback):
         self._last_step, self.history = state_dict["last_step"], list(state_dict["history"])
 
     def setup(self, trainer: Trainer, pl_module: AudioModel, stage: str) -> None:
-        """Find mistakes before training starts."""
-        if self.reference is not None:
-            audio_files.find(self.reference)
         if self._scorer is None:
             with isolate_rng():
                 self._scorer = ClipScorer(make_or_replace(self.embedding))

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.trial import is_trial
 from foundation.errors import UserError
-from foundation.files import remove_leftovers
+from foundation.files import missing_folders, remove_leftovers, remove_new
 
 WRITTEN = ("checkpoints", "demos", "config.yaml", "fad.csv", "fad.png")
 WRITTEN += ("index.html", "index_files", "curves.csv", "provenance.json")  # by a run
@@ -29,9 +29,11 @@ class RunFolder(Callback):
     def __init__(self, resumed: str | None = None):
         self.resumed = resumed
         self._lock: FileLock | None = None
+        self._made: list[Path] = []  # folders that are there for this run alone, until it starts
 
     def take(self, folder: Path) -> None:
         """Lock the folder, before loggers write there; UserError if another run has it."""
+        self._made = missing_folders(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
         try:
@@ -57,6 +59,14 @@ class RunFolder(Callback):
                 problem = str(error)
         if problem := trainer.strategy.broadcast(problem):  # all processes stop, or none
             raise UserError(problem)
+        self._made = []
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave no folder of a run that never started."""
+        remove_new(self._made)
+        self._made = []
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._lock:

@@ -64,6 +64,11 @@ class MusicDataModule(LightningDataModule, ABC):
         self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
         self.train_tracks, self.val_tracks = Tracks.of([]), Tracks.of([])
         self.labels = [labels] if isinstance(labels, str) else labels or []
+        self._found_early = False
+
+    @abstractmethod
+    def find_tracks(self) -> None:
+        """Find the tracks of training and validation; UserError where there are none."""
 
     @abstractmethod
     def windows(self, tracks: Tracks, validation: bool = False) -> Windows:
@@ -104,11 +109,23 @@ class MusicDataModule(LightningDataModule, ABC):
         return user_path(self.music_folder(), "audio")
 
     def prepare_data(self) -> None:
-        """Make the demo music if no folder was given, once on each machine."""
+        """Make what is read, once on each machine, and find mistakes before any logger starts."""
+        self.make_music()
+        self.find_tracks()
+        self._found_early = True
+
+    def make_music(self) -> None:
+        """Make the demo music if no folder was given."""
         if self.audio is None:
             folder = demo_music_folder()
             log_once(logging.INFO, f"no audio folder given: using the demo music in {folder}")
             write_demo_music(folder)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the tracks, where this process didn't just do so to prepare the data."""
+        if not self._found_early:
+            self.find_tracks()
+        self._found_early = False
 
     def use_tracks(self, train: Tracks, validation: Tracks) -> None:
         """Set the tracks of training and validation, without short ones if they are skipped."""

@@ -200,11 +200,11 @@ class TokenDataModule(MusicDataModule):
     def source(self) -> Path:
         return user_path(self.tokens, "tokens") if self.tokens else super().source()
 
-    def prepare_data(self) -> None:
+    def make_music(self) -> None:
         """Encode the files that have no tokens yet."""
         if self.tokens:
             return
-        super().prepare_data()
+        super().make_music()
         job = self.encoding_job()
         with job.alone():
             self._encode(job)
@@ -235,7 +235,7 @@ class TokenDataModule(MusicDataModule):
                 "several machines; or go on with --data.encode_hours null. What is encoded is kept"
             )
 
-    def setup(self, stage: str | None = None) -> None:
+    def find_tracks(self) -> None:
         """Open the store; UserError if it is empty or of another codec."""
         folder = self.store_folder()
         read_header(folder).check(Header.of(self.codec, self.stream_names), folder)

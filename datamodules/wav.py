@@ -162,15 +162,8 @@ class WavDataModule(MusicDataModule):
     def window_lengths(self) -> tuple[int, float]:
         return self.window.length, self.window.seconds
 
-    def prepare_data(self) -> None:
-        """Scan the music, so that the other processes find the result in the cache."""
-        super().prepare_data()
-        for folder in (self.music_folder(), self.val_audio):
-            if folder:
-                self.scan(folder)
-
-    def setup(self, stage: str | None = None) -> None:
-        """Find the tracks; UserError if there are none."""
+    def find_tracks(self) -> None:
+        """Scan the music; other processes find the result in the cache."""
         if self._scanned == self.window:
             return
         tracks = self.scan(self.music_folder())

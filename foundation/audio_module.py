@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from foundation.batch import Batch, Cond, cond_of, num_examples, take
-from foundation.checks import check_not_empty
+from foundation.checks import check_not_empty, check_optimizer_options
 from foundation.codec import Codec, Frozen
 from foundation.compiled import Compiled
 from foundation.conditioner import ConditionalNet
@@ -194,6 +194,7 @@ class AudioModel(LightningModule, ABC):
             warnings.filterwarnings("ignore", message="Attribute .* is an instance of `nn.Module`")
             self.save_hyperparameters(frame=frame.f_back if frame else None)
         self.hparams.pop("init_from", None)
+        check_optimizer_options(self.hparams)
 
     def check_sampler(self, sampler: Sampler | None) -> None:
         """Raise UserError for a sampler of another family."""

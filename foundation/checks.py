@@ -1,7 +1,7 @@
 """Checks of settings; each raises UserError with the setting's name and value."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from foundation.errors import UserError
 
@@ -25,6 +25,13 @@ def check_fraction(**settings: float | None) -> None:
     for name, value in settings.items():
         if value is not None and not 0 <= value <= 1:
             raise UserError(f"{name} must be between 0 and 1, got {value}")
+
+
+def check_optimizer_options(settings: Mapping[str, object]) -> None:
+    """Check the settings of a model that its optimizer will be made with, ahead of the optimizer."""
+    for name in ("learning_rate", "weight_decay", "warmup_steps"):
+        if isinstance(value := settings.get(name), (int, float)):
+            check_at_least(0, **{name: value})
 
 
 def check_not_empty(**settings: object) -> None:

@@ -9,7 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from foundation.attention import Turns, attend, rotate
+from foundation.checks import check_at_least, check_fraction
+from foundation.errors import UserError
 from foundation.recomputed import gelu_linear, modulated_norm
+
+
+def check_shape(hidden_size: int, num_blocks: int, num_heads: int, dropout: float) -> None:
+    """Raise UserError for sizes of which no transformer with rotary positions can be built."""
+    check_at_least(1, hidden_size=hidden_size, num_blocks=num_blocks, num_heads=num_heads)
+    check_fraction(dropout=dropout)
+    if hidden_size % (2 * num_heads):
+        raise UserError(
+            f"hidden_size must be a multiple of 2 * num_heads = {2 * num_heads}, got {hidden_size}"
+        )
 
 
 class NoiseEmbedding(nn.Module):

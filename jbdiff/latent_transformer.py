@@ -11,7 +11,7 @@ from torch.nn.functional import silu
 
 from foundation.attention import Rotary, check_attention
 from foundation.errors import UserError
-from foundation.transformer import Block, NoiseEmbedding, modulate, zeroed
+from foundation.transformer import Block, NoiseEmbedding, check_shape, modulate, zeroed
 from jbdiff.velocity_net import VelocityNet
 
 TIME_SCALE = 1000.0  # times from 0 to 1 become angles as fine as those of step numbers
@@ -73,11 +73,7 @@ class LatentDiT(VelocityNet):
         attention: str = "auto",
     ):
         super().__init__()
-        if hidden_size % (2 * num_heads):
-            raise UserError(
-                f"hidden_size must be a multiple of 2 * num_heads = {2 * num_heads}, "
-                f"got {hidden_size}"
-            )
+        check_shape(hidden_size, num_blocks, num_heads, dropout)
         if kernel % 2 == 0 or min(kernel, near, patch) < 1:
             raise UserError(
                 f"kernel must be odd, near and patch at least 1, got {kernel}, {near} and {patch}"

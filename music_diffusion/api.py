@@ -25,7 +25,7 @@ from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
 from music_diffusion.commands.training import ALWAYS, check_parts, train
-from music_diffusion.provenance import log_settings
+from music_diffusion.provenance import PlainSettings
 
 
 def generate(
@@ -145,12 +145,11 @@ def _fit_objects(
     watch = [] if any(isinstance(one, NonFinite) for one in callbacks) else [NonFinite()]
     options |= {
         "default_root_dir": folder_of(name, root, resumed),
-        "callbacks": [run, *callbacks, *watch, *(kind() for kind in ALWAYS)],
+        "callbacks": [run, *callbacks, *watch, *(kind() for kind in ALWAYS), PlainSettings()],
         "use_distributed_sampler": False,  # our data modules give each process its share already
     }
     trainer = RunTrainer(**options)
     if trainer.is_global_zero and (folder := local_folder(trainer)):
         run.take(folder)
-    log_settings(trainer, model)
     trainer.fit(model, datamodule=data, ckpt_path=resumed)
     return model

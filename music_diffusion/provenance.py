@@ -67,15 +67,17 @@ def made_with(trainer: Trainer, module: LightningModule) -> dict[str, object]:
     return content
 
 
-def log_settings(trainer: Trainer, module: LightningModule) -> None:
+class PlainSettings(Callback):
     """Give loggers the settings of a model made from objects as plain values, if they can be.
 
     Lightning would give them the objects, of which TensorBoard's writes a codec's weights as YAML.
     """
-    module.save_hyperparameters({}, logger=False)
-    if (plain := plain_settings(module.hparams)) is not None:
-        for logger in trainer.loggers:
-            logger.log_hyperparams(plain)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.save_hyperparameters({}, logger=False)
+        if (plain := plain_settings(pl_module.hparams)) is not None:
+            for logger in trainer.loggers:
+                logger.log_hyperparams(plain)
 
 
 def make_plain(checkpoint: dict, module: LightningModule) -> None:

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from foundation.attention import Rotary, check_attention
 from foundation.batch import Cond
 from foundation.errors import UserError
-from foundation.transformer import Block, NoiseEmbedding
+from foundation.transformer import Block, NoiseEmbedding, check_shape
 from sedd.codebook_layers import LowRankHead, initial_embedding, standardise
 from sedd.score_net import ScoreNet
 from sedd.vocabulary import OutputLayer
@@ -75,11 +75,7 @@ class DDiT(ScoreNet):
         time_conditioning: bool = True,
     ):
         super().__init__()
-        if hidden_size % (2 * num_heads):
-            raise UserError(
-                f"hidden_size must be a multiple of 2 * num_heads = {2 * num_heads}, "
-                f"got {hidden_size}"
-            )
+        check_shape(hidden_size, num_blocks, num_heads, dropout)
         if conv < 0 or (conv and conv % 2 == 0):
             raise UserError(f"conv must be an odd width, or 0 for none, got {conv}")
         if not (time_conditioning or scale_by_sigma):

@@ -59,4 +59,4 @@ def test_a_failure_ends_no_training_and_mistakes_are_found_before_it(trainer, tm
         callback.on_validation_end(trainer, None)
     assert "give Copies a control" in caplog.text and not trainer.logged
     with pytest.raises(MissingFileError, match="no such folder"):
-        Copies(str(tmp_path / "nowhere")).setup(trainer, None, "fit")
+        Copies(str(tmp_path / "nowhere"))

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch.loggers import CSVLogger
 
-from foundation.errors import MissingFileError
+import music_diffusion as md
+from audio import files as audio
+from datamodules.token_data import TokenDataModule
+from datamodules.wav import WavDataModule
+from foundation.errors import MissingFileError, UserError
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import trainer as trainers
 from music_diffusion.commands.runs import find_checkpoint, folder_of, runs_below
 from music_diffusion.commands.training import train
+from tests.music_diffusion.toy import Clips, Tone
 
 RUNS = Path("runs")
 
@@ -42,6 +48,47 @@ def test_a_run_has_a_folder_named_by_the_time_and_last_finds_the_newest(fit, cap
     assert step(RUNS / "mine/checkpoints/last.ckpt") == 6
     assert step(first / "checkpoints/last.ckpt") == 4
     assert "at step 6; checkpoints are in runs/mine/checkpoints" in capsys.readouterr().out
+
+
+class Outside(CSVLogger):
+    """Starts a run somewhere else."""
+
+    started = 0
+
+    @property
+    def experiment(self):
+        self.started += 1
+        return super().experiment
+
+
+MISTAKES = {
+    "labels": lambda: WavDataModule("music", labels=["genre"]),
+    "short": lambda: WavDataModule("music", short="skip"),
+    "window": lambda: TokenDataModule(tokens="nowhere"),
+}
+
+
+@pytest.mark.parametrize("data", MISTAKES.values(), ids=list(MISTAKES))
+def test_mistakes_in_data_are_found_before_a_logger_starts_and_leave_nothing(data, elsewhere):
+    for index in range(2):
+        audio.write(Path(f"music/{index}.wav"), torch.zeros(1, 50), 8000)
+    logger = Outside(elsewhere / "logs")
+    with pytest.raises(UserError):
+        md.fit(Tone(), data(), options={"logger": logger, "max_steps": 1, "accelerator": "cpu"})
+    assert not logger.started and not RUNS.exists() and not (elsewhere / "logs").exists()
+
+
+def test_a_logger_starts_once_all_is_known(elsewhere):
+    logger = Outside(elsewhere / "logs")
+    options = {"logger": logger, "max_steps": 1, "accelerator": "cpu", "callbacks": []}
+    md.fit(Tone(), Clips(), options=options)
+    assert "learning_rate: 0.1" in Path(logger.log_dir, "hparams.yaml").read_text()
+
+
+@pytest.mark.parametrize("options", [{"learning_rate": -1.0}, {"learning_rate": float("nan")}])
+def test_a_models_settings_are_checked_where_it_is_made(options):
+    with pytest.raises(UserError, match="learning_rate must be at least 0"):
+        Tone(**options)
 
 
 def test_a_path_resumes_in_its_own_folder(fit):
