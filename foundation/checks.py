@@ -28,7 +28,7 @@ def check_fraction(**settings: float | None) -> None:
 
 
 def check_optimizer_options(settings: Mapping[str, object]) -> None:
-    """Check the settings of a model that its optimizer will be made with, ahead of the optimizer."""
+    """Check the settings that a model's optimizer will be made with, ahead of it."""
     for name in ("learning_rate", "weight_decay", "warmup_steps"):
         if isinstance(value := settings.get(name), (int, float)):
             check_at_least(0, **{name: value})

@@ -77,8 +77,8 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, copy: bool 
         section = comparison(roots, ClipReader(folder))
         if not any(sum(cell is not None for cell in row.cells) > 1 for row in section.rows):
             raise UserError(
-                f"{' and '.join(map(printable, roots))} hold no audio files of the same name: files "
-                "that are to be in a row must have the same name in each folder"
+                f"{' and '.join(map(printable, roots))} hold no audio files of the same name: "
+                "files that are to be in a row must have the same name in each folder"
             )
         sections = [copied(section, folder) if copy else section]
         title = " · ".join(printable(root.absolute().name) for root in roots)
