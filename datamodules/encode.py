@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from lightning.pytorch import LightningModule
 from torch.utils.data import Dataset
 
@@ -36,6 +35,7 @@ from foundation.files import (
     remove_new,
     user_path,
 )
+from foundation.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -125,23 +125,14 @@ class EncodingJob:
 
     @contextmanager
     def alone(self, name: str = ".lock") -> Iterator[None]:
-        """Hold a lock of the store: another program that wants it waits, then has less to do.
+        """Hold a lock of the store: another program that wants it waits, then has less to do."""
 
-        The lock is the operating system's, so a killed program leaves none.
-        """
-        lock = FileLock(self.folder / name)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        def waiting() -> None:
             log.info("waiting for another program that encodes into %s", self.folder)
-            lock.acquire()
-        except (OSError, NotImplementedError):
-            pass  # a file system without locks
-        self.__dict__.pop("catalog", None)  # what was there before is out of date
-        try:
+
+        with locked(self.folder / name, waiting):
+            self.__dict__.pop("catalog", None)  # what was there before is out of date
             yield
-        finally:
-            lock.release()
 
     def todo(self, rank: int = 0, world_size: int = 1) -> list[Path]:
         """List the files of the job's share, or of a process's part of it, without tokens yet."""

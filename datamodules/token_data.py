@@ -18,6 +18,8 @@ from datamodules.header import Header
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
 from datamodules.music_data import MusicDataModule
+from datamodules.remote_files import is_address
+from datamodules.remote_store import RemoteStore
 from datamodules.token_store import TokenStore, read_header
 from datamodules.tracks import Track, Tracks, TrackSource, split
 from datamodules.windows import Windows
@@ -106,7 +108,8 @@ class TokenDataModule(MusicDataModule):
 
     Args:
         audio: a folder of music, searched with all its folders, or one file; demo music if null
-        tokens: a token store that `encode` made, instead of audio
+        tokens: a token store that `encode` made, instead of audio: a folder, or an address
+            (s3://BUCKET/STORE, gs://, any of fsspec's), copied into the cache as it is read
         batch_size: windows in a batch of one process
         num_workers: processes that read windows, for each process that trains
         val_fraction: share of the tracks that is kept for validation, chosen by their names
@@ -146,6 +149,9 @@ class TokenDataModule(MusicDataModule):
         tags: bool = False,
     ):
         check_not_empty(tokens=tokens)
+        self.remote = RemoteStore.at(tokens) if tokens and is_address(tokens) else None
+        if self.remote and tags:
+            raise UserError(f"tags aren't read from {tokens}: copy the store to this machine")
         super().__init__(
             audio,
             sidecar,
@@ -198,10 +204,12 @@ class TokenDataModule(MusicDataModule):
         )
 
     def source(self) -> Path:
-        return user_path(self.tokens, "tokens") if self.tokens else super().source()
+        return self.store_folder() if self.tokens else super().source()
 
     def make_music(self) -> None:
-        """Encode the files that have no tokens yet."""
+        """Encode the files that have no tokens yet, or copy the index of a store at an address."""
+        if self.remote:
+            self.remote.fetch()
         if self.tokens:
             return
         super().make_music()
@@ -239,7 +247,7 @@ class TokenDataModule(MusicDataModule):
         """Open the store; UserError if it is empty or of another codec."""
         folder = self.store_folder()
         read_header(folder).check(Header.of(self.codec, self.stream_names), folder)
-        self.store = TokenStore.open(folder)
+        self.store = self.remote.open() if self.remote else TokenStore.open(folder)
         self.features = Features.open(folder) if self.tags else None
         source = StoredTracks(self.store, self.sidecar)
         self.use_tracks(*split(Tracks.whole(source), self.val_fraction, self.seed))
@@ -252,7 +260,9 @@ class TokenDataModule(MusicDataModule):
         return labels.joined(self.features.conditions(keys))
 
     def store_folder(self) -> Path:
-        """Return the folder of the tokens: what was given, or where `prepare_data` puts them."""
+        """Return the folder of the tokens: what was given, or where `make_music` puts them."""
+        if self.remote:
+            return self.remote.folder
         if self.tokens:
             return user_path(self.tokens, "tokens")
         return default_store(super().source(), self.codec, self.stream_names)

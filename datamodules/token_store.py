@@ -42,9 +42,11 @@ class StoredTrack:
 class TokenStore:
     """A folder of tokens that is complete; `open` reads it, `store_merge.merge` makes it."""
 
-    def __init__(self, folder: Path, header: Header, index: StoreIndex):
+    def __init__(
+        self, folder: Path, header: Header, index: StoreIndex, shards: "Shards | None" = None
+    ):
         self.folder, self.header, self.index = folder, header, index
-        self.shards = Shards(folder / "shards")
+        self.shards = shards or Shards(folder / "shards")
 
     @classmethod
     def open(cls, folder: Path) -> "TokenStore":
@@ -72,13 +74,8 @@ class TokenStore:
 
     def damaged_shards(self) -> set[str]:
         """Name the shards that are missing or have another size than the index says."""
-        index = self.index
-        width = self.header.num_bytes(1)
-        sizes = np.zeros(len(index.shards), np.int64)
-        np.maximum.at(sizes, index.shard_of, index.offsets + index.lengths * width)
-        names = [name.tobytes().hex() for name in index.shards]
-        found = {name: shard_size(shard_path(self.folder, name)) for name in names}
-        return {name for name, size in zip(names, sizes, strict=True) if found[name] != size}
+        sizes = shard_sizes(self.index, self.header)
+        return {n for n, size in sizes.items() if shard_size(shard_path(self.folder, n)) != size}
 
     def __len__(self) -> int:
         """Count the tracks, which are numbered in the order of their names."""
@@ -112,7 +109,7 @@ class TokenStore:
         try:
             return self.shards.read(blob.shard, blob.offset + begin, size)
         except FileNotFoundError:
-            newer = StoreIndex.read(self.folder)
+            newer = self.shards.newest_index()
             found = newer.find(blob.content)
             if found is None or newer.blob(found).digest != blob.digest:
                 raise
@@ -145,7 +142,7 @@ class Shards:
         self.files: OrderedDict[str, BinaryIO] = OrderedDict()
 
     def __getstate__(self) -> dict[str, object]:  # for a data worker that is started, not forked
-        return {"folder": self.folder, "files": OrderedDict()}
+        return {**self.__dict__, "files": OrderedDict()}
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Read `size` bytes of a shard; UserError if it ends before."""
@@ -155,6 +152,10 @@ class Shards:
         if len(data) != size:
             raise UserError(f"{self.folder / name}.bin is cut off: encode again")
         return data
+
+    def newest_index(self) -> StoreIndex:
+        """Read the index of the store as it is now."""
+        return StoreIndex.read(self.folder.parent)
 
     def _open(self, name: str) -> BinaryIO:
         while len(self.files) >= OPEN:
@@ -178,6 +179,14 @@ def shard_path(folder: Path, name: str) -> Path:
 def shard_size(path: Path) -> int:
     """Return a file's size, or -1 where there is none."""
     return path.stat().st_size if path.is_file() else -1
+
+
+def shard_sizes(index: StoreIndex, header: Header) -> dict[str, int]:
+    """Return the size of each shard in bytes, by its name."""
+    sizes = np.zeros(len(index.shards), np.int64)
+    np.maximum.at(sizes, index.shard_of, index.offsets + index.lengths * header.num_bytes(1))
+    names = (name.tobytes().hex() for name in index.shards)
+    return dict(zip(names, sizes.tolist(), strict=True))
 
 
 def is_old(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.tracks import Track, Tracks
-from foundation.errors import UserError
+from foundation.errors import RemoteError, UserError
 from foundation.files import printable
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ class Windows(ABC):
         for track, start in places:
             try:
                 return {**self.cut(track, start, draw), "cond": self.cond(track, start)}
+            except RemoteError:
+                raise  # the data order must not depend on a network
             except (UserError, OSError) as error:
                 if track.name not in self.reported:
                     log.warning("another window is used: %s", printable(str(error)))

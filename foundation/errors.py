@@ -17,6 +17,10 @@ class MissingFileError(UserError, FileNotFoundError):
     """There is no file or folder where the user said there is one."""
 
 
+class RemoteError(UserError):
+    """A file at an address can't be had now; no other is used in its place."""
+
+
 class DivergedError(ArithmeticError):
     """Training left the finite numbers; the message says where and what to try.
 
@@ -40,6 +44,10 @@ def unreadable(problem: str, advice: str = "") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and (error.filename or error.errno in (EMFILE, ENFILE)):
             raise
-        said = " ".join((str(error).strip().splitlines() or [""])[0].split())
-        reason = said.split(". ")[0] or type(error).__name__
-        raise UserError(f"{problem}: {reason}{advice and f'; {advice}'}") from error
+        raise UserError(f"{problem}: {reason_of(error)}{advice and f'; {advice}'}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first sentence of what an error says, or its class where it says nothing."""
+    said = " ".join((str(error).strip().splitlines() or [""])[0].split())
+    return said.split(". ")[0] or type(error).__name__

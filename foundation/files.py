@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from foundation.checks import check_not_empty
+from foundation.checks import check_not_empty, refuse_address
 from foundation.errors import UserError, unreadable
 from foundation.leftovers import find_leftovers, temporary_name
 
@@ -27,9 +27,10 @@ def cache_folder() -> Path:
 def user_path(path: str | Path, option: str) -> Path:
     """Return the path that a user gave for an option, with ~ expanded, which shells leave after =.
 
-    UserError for an empty one, which would be the current folder.
+    UserError for an empty one, which would be the current folder, and for an address.
     """
     check_not_empty(**{option: path})
+    refuse_address(f"{option} {path}", str(path))
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # ~NAME of nobody here
@@ -51,7 +52,15 @@ def printable(name: str | Path) -> str:
 
 
 def output_folder(out: str | Path) -> Path:
-    """Return the path of a folder to write to; UserError if it, or one above it, is a file."""
+    """Return the path of a folder to write to; UserError if it, or one above it, is a file.
+
+    Where it is to be copied to, such as a bucket, is the business of other programs.
+    """
+    if "://" in str(out):
+        raise UserError(
+            f"--out {out} is not on this machine: give a folder, and copy it when it is finished, "
+            f"such as with aws s3 sync FOLDER {out}"
+        )
     folder = user_path(out, "out")
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():

@@ -15,11 +15,11 @@ from callbacks.nonfinite import NonFinite
 from callbacks.run_folder import RunFolder, local_folder
 from codec.jukebox import JukeboxCodec
 from datamodules.header import Header
+from datamodules.remote_store import open_store
 from datamodules.token_store import TokenStore
 from foundation.audio_module import AudioModel
 from foundation.codec import Codec
 from foundation.errors import UserError
-from foundation.files import user_path
 from foundation.weights import read_content
 from music_diffusion.checkpoints.load import load_model
 from music_diffusion.commands.runs import find_checkpoint, folder_of
@@ -61,7 +61,7 @@ def decode(
     """Decode tokens [B, K, L] to audio [B, C, T], or a token store to names and audio [C, T].
 
     Args:
-        tokens: tokens, or the folder of a token store that `encode` made
+        tokens: tokens, or the folder, or the address, of a token store that `encode` made
         codec: what made the tokens; the default is Jukebox's codec
         level: of Jukebox's codec: 2 (coarsest), 1 or 0
 
@@ -73,7 +73,7 @@ def decode(
         codec.check_tokens(tokens)
         with torch.inference_mode():
             return codec.check_decoded(codec.decode(tokens), tokens)
-    store = TokenStore.open(user_path(tokens, "tokens"))
+    store = open_store(tokens)
     store.check(Header.of(codec, ("tokens",)))
     return _decoded(store, codec)
 

@@ -82,12 +82,18 @@ def user_error(error: Exception) -> UserError | None:
     return None
 
 
+def said_by(error: UserError) -> str:
+    """Return its message; where a data worker raised it, without the traceback that torch adds."""
+    raised = f"\n{type(error).__module__}.{type(error).__qualname__}: "
+    return str(error).rsplit(raised, 1)[-1].strip()
+
+
 def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
     if TEARDOWN in str(error) and isinstance(error.__context__, Exception):
         error = error.__context__  # what Lightning was stopping for
     if mistake := user_error(error):
-        return str(mistake), 2
+        return said_by(mistake), 2
     if raised_by_optimizer(error):
         return f"an option of the optimizer: {error}", 2
     if isinstance(error, DivergedError):

@@ -11,14 +11,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from foundation.errors import UserError
 from foundation.files import replacing
+from foundation.locks import locked
 from music_diffusion.downloads.catalogue import TABLE, Entry
 from music_diffusion.downloads.record import is_as_recorded, keep_record, read_record
 from music_diffusion.downloads.transfer import BLOCK, Fault, discard, fetch, open_part, own_file
@@ -93,7 +92,7 @@ def get(entry: Entry, folder: Path, mirror: str | None, source: Path | None) -> 
     """
     path = folder / entry.file
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(path):
+    with alone(path):
         if path.is_file():
             return check_again(entry, path)
         if entry.file == TABLE["musicnn"].file:
@@ -129,25 +128,13 @@ def place_from(urls: tuple[str, ...], entry: Entry, path: Path) -> str:
     raise Fault(f"no address gave the file ({faults[-1]}); offline, use --from DIR")
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
+def alone(path: Path) -> AbstractContextManager[None]:
     """Keep other processes from the same file meanwhile; they wait, and say so."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"{path.name}: waiting for another process that fetches it", file=sys.stderr)
-            lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        yield  # a file system without locks
-        return
-    try:
-        yield
-    finally:
-        lock.release()
+
+    def waiting() -> None:
+        print(f"{path.name}: waiting for another process that fetches it", file=sys.stderr)
+
+    return locked(path.with_name(f".{path.name}.lock"), waiting)
 
 
 def part_of(path: Path) -> Path:
@@ -173,7 +160,7 @@ def place(entry: Entry, path: Path, write: Callable[[Path], None]) -> str:
 
 def note(path: Path, checked: str) -> None:
     """Record what a file's content is; the folder's files are recorded one at a time."""
-    with locked(path.with_name("checksums")):
+    with alone(path.with_name("checksums")):
         keep_record(path, checked)
 
 

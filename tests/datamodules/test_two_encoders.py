@@ -78,5 +78,5 @@ def test_a_lock_that_cannot_be_is_done_without(music, monkeypatch):
     def refuse(*_, **__):
         raise OSError("no locks here")
 
-    monkeypatch.setattr("datamodules.encode.FileLock.acquire", refuse)
+    monkeypatch.setattr("foundation.locks.FileLock.acquire", refuse)
     work(EncodingJob.create(music, Coarse()), Coarse())
