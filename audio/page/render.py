@@ -103,10 +103,25 @@ def cell_html(folder: Path, cell: Cell, axis: float) -> str:
     return (
         f'<article class="cell"><header><h4>{label}</h4><span>{length(clip.seconds)}</span>'
         f'</header><div class="view" data-axis="{axis:.3f}">{waveform_html(clip, width)}'
-        f"{picture_html(clip.picture, folder, width)}</div>"
+        f"{picture_html(clip.picture, folder, width)}{part_html(cell.part, axis)}</div>"
+        f"{part_line(cell.part)}"
         f'<audio controls preload="none" src="{source}" aria-label="{label}"></audio>'
         f"{settings if cell.settings else ''}</article>"
     )
+
+
+def part_html(seconds: tuple[float, float] | None, axis: float) -> str:
+    """Return the mark of a regenerated part over waveform and spectrogram."""
+    if seconds is None:
+        return ""
+    left, wide = (100 * at / (axis or 1) for at in (seconds[0], seconds[1] - seconds[0]))
+    return f'<div class="part" style="left:{left:.2f}%;width:{wide:.2f}%"></div>'
+
+
+def part_line(seconds: tuple[float, float] | None) -> str:
+    if seconds is None:
+        return ""
+    return f'<p class="times">regenerated from {seconds[0]:.2f} to {seconds[1]:.2f} s</p>'
 
 
 def waveform_html(clip: Clip, width: str) -> str:

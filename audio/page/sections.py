@@ -25,11 +25,15 @@ LAST = ("sample", "noise", "refined")
 
 @dataclass(frozen=True)
 class Cell:
-    """A clip in a row, by a label, with the text of its settings."""
+    """A clip in a row, by a label, with the text of its settings.
+
+    `part` is where a part of it was regenerated: start and end in seconds.
+    """
 
     label: str
     clip: Clip
     settings: str = ""
+    part: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def sections_of(root: Path, files: Sequence[Path], reader: ClipReader) -> list[S
         steps = {f: folders.pop(f) for f in sorted(folders) if is_step(f, demos)}
         sections.append(newest_demos(steps, folders.pop(demos / REFERENCE, {}), reader))
         sections.append(demos_over_steps(steps, reader))
-    sections += [folder_section(root, *item, reader) for item in sorted(folders.items())]
+    for folder, inside in sorted(folders.items()):
+        for model, clips in by_model(inside).items():
+            sections.append(folder_section(root, folder, clips, reader, model))
     return [section for section in sections if section.rows]
 
 
@@ -86,12 +92,36 @@ def is_step(folder: Path, parent: Path) -> bool:
     return folder.parent == parent and STEP.fullmatch(folder.name) is not None
 
 
-def settings_of(path: Path) -> str:
-    """Return the text of the JSON file beside a clip, "" if there is none."""
+def settings_of(path: Path) -> object:
+    """Return what the JSON file beside a clip holds; None if there is none."""
     try:
-        return json.dumps(json.loads(path.with_suffix(".json").read_text()), indent=1)
+        return json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError, RecursionError):
-        return ""
+        return None
+
+
+def entry(content: object, *names: str) -> object:
+    """Return what lies in dicts under names; None where it isn't so."""
+    for name in names:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
+def part_of(content: object) -> tuple[float, float] | None:
+    """Return the seconds that settings of `sample` regenerate."""
+    part = entry(content, "settings", "regenerate")
+    if not isinstance(part, list) or [type(one) in (int, float) for one in part] != [True, True]:
+        return None
+    return (part[0], part[1]) if 0 <= part[0] < part[1] < float("inf") else None
+
+
+def by_model(files: Files) -> dict[str, Files]:
+    """Divide a folder's files where several models made them; the models' names, or ""."""
+    models: dict[str, Files] = defaultdict(dict)
+    for name, path in files.items():
+        made_by = entry(settings_of(path), "made", "name")
+        models[made_by if isinstance(made_by, str) else ""][name] = path
+    return dict(sorted(models.items())) if len(models) > 1 else {"": files}
 
 
 def newest_demos(steps: dict[Path, Files], reference: Files, reader: ClipReader) -> Section:
@@ -123,9 +153,12 @@ def step_name(folder: Path) -> str:
     return f"step {STEP.fullmatch(folder.name)[1]}"  # type: ignore[index]
 
 
-def folder_section(root: Path, folder: Path, files: Files, reader: ClipReader) -> Section:
+def folder_section(
+    root: Path, folder: Path, files: Files, reader: ClipReader, model: str = ""
+) -> Section:
     """Lay out a folder: `a_0, b_0` in a row and `a_1, b_1` in the next, or all in one."""
     title = printable(folder.relative_to(root)) if folder != root else "In this folder"
+    title += f", by {printable(model)}" if model else ""
     firsts, numbers = zip(*map(split_name, files), strict=True)
     if len(set(firsts)) > 1 and any(numbers.count(number) > 1 for number in numbers if number):
         return Section(title, by_number(files, reader))
@@ -190,4 +223,8 @@ def distinct_names(roots: Sequence[Path]) -> list[str]:
 def cell_of(path: Path | None, label: str, reader: ClipReader) -> Cell | None:
     """Read a clip with its settings; None where there is no file, or a broken one."""
     clip = reader.read(path) if path else None
-    return clip and Cell(printable(label), clip, settings_of(clip.path))
+    if clip is None:
+        return None
+    content = settings_of(clip.path)
+    text = "" if content is None else json.dumps(content, indent=1)
+    return Cell(printable(label), clip, text, part_of(content))

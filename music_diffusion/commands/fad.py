@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,17 @@ from music_diffusion.commands.options import call
 
 log = logging.getLogger(__name__)
 SAVED = (".npy", SUFFIX)
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How the command prints a score.
+
+    Args:
+        json: print a line of JSON, for programs, in place of the table
+    """
+
+    json: bool = False
 
 
 def fad(
@@ -102,8 +113,9 @@ def fad(
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add `fad`'s arguments; --per_file stands alone or before true or false."""
+    """Add the arguments of `fad` and `Printing`; flags stand alone or before true or false."""
     parser.add_function_arguments(fad, skip={"per_file"}, as_positional=True)
+    parser.add_argument("--json", action=ActionYesNo, nargs="?", default=Printing.json)
     parser.add_argument(
         "--per_file",
         action=ActionYesNo,
@@ -169,13 +181,12 @@ def find_device(name: str) -> torch.device:
 
 
 def print_score(score: Score) -> None:
-    """Print a table, then one line of JSON."""
+    """Print a table, and the files where they are scored."""
     print(table(score))
     if score.files is not None:
         print("\n  distance  vectors  file, farthest first")
         for file in score.files:
             print(f"{file.score:10.4f}  {file.vectors:7d}  {file.file}")
-    print(json.dumps(score.as_dict()))
 
 
 def table(score: Score) -> str:
@@ -205,4 +216,11 @@ def interval(score: float, margin: float | None) -> str:
 
 
 def run(args: list[str]) -> None:
-    print_score(call("fad", fad, args, add_options))
+    def measure(json: bool, **options) -> tuple[Score, bool]:
+        return fad(**options), json
+
+    score, as_json = call("fad", measure, args, add_options)
+    if as_json:
+        print(json.dumps(score.as_dict()))
+    else:
+        print_score(score)

@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from textwrap import fill
 
 from music_diffusion.commands.kinds import is_dotted, metavar
@@ -19,6 +20,7 @@ HOMES = {  # the functions and classes that are called with the options of a com
     "sample": "music_diffusion.commands.sample.sample",
     "sample jbdiff": "jbdiff.song_settings.Song",
 }
+PRINTING = {"fad": "music_diffusion.commands.fad.Printing"}  # options that Python has no use for
 COLUMN = 24  # where what an option does begins
 WIDEST = 100
 FEW = 3  # values that stand beside a name; more stand in the text
@@ -26,7 +28,11 @@ FEW = 3  # values that stand beside a name; more stand in the text
 
 def signature_of_command(command: str) -> Signature | None:
     """Return the signature behind a command; None for those of Lightning and others."""
-    return signature_of(HOMES[command]) if command in HOMES else None
+    signature = signature_of(HOMES[command]) if command in HOMES else None
+    more = signature_of(PRINTING[command]) if command in PRINTING else None
+    if signature is None or more is None:
+        return signature
+    return replace(signature, options=signature.options | more.options)
 
 
 def required(signature: Signature) -> list[Option]:

@@ -11,7 +11,7 @@ from audio import files as audio
 from audio.page.write import PAGE, check_ours
 from foundation.checks import check_at_least
 from foundation.errors import UserError
-from foundation.files import output_folder, printable, user_path, write_json
+from foundation.files import output_folder, printable, read_json, user_path, write_json
 from metrics.embedding import Embedding, MissingWeights
 from metrics.embedding_names import DEFAULT, EmbeddingChoice, make_embedding
 from metrics.logmel import LogMel
@@ -21,6 +21,7 @@ from music_diffusion.commands.options import call
 from music_diffusion.report.clips import Clips, cut, generated_files, length_of, unseen
 from music_diffusion.report.judge import judge_distances, judge_pitch_classes, judge_traits
 from music_diffusion.report.page import write_report_page
+from music_diffusion.report.summary import summary
 
 log = logging.getLogger(__name__)
 FILE = "report.json"
@@ -132,4 +133,6 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(args: list[str]) -> None:
-    print(f"open {call('report', report, args, add_options)} in a browser")
+    page = call("report", report, args, add_options)
+    print("\n".join(summary(read_json(page.with_name(FILE)))))
+    print(f"open {page} in a browser")

@@ -82,6 +82,17 @@ def runs_below(folder: Path) -> Iterator[Path]:
             yield from runs_below(child)
 
 
+def model_name(checkpoint: str, saved: str = "") -> str:
+    """Name the model of a checkpoint for people: base, or `mine last` and when it was `saved`."""
+    path = Path(checkpoint).absolute()
+    for name in BASE:
+        if path == base_folder(name):
+            return name
+    run = path.parent.parent.name if path.parent.name == "checkpoints" else ""
+    time = f" of {saved[:19].replace('T', ' ')}" if run and saved else ""
+    return f"{run} {path.stem}".strip() + time
+
+
 def base_folder(name: str) -> Path:
     """Return the exported folder of a base model, without importing its package."""
     spec = find_spec(BASE[name])

@@ -1,18 +1,23 @@
 """Files of generated audio: WAV, spectrogram, and the settings that make them again."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from audio import files as audio
+from audio.page.sections import entry, settings_of
 from audio.page.write import update_page
 from audio.spectrogram import write_spectrogram
 from foundation.audio_module import AudioModel
 from foundation.files import output_folder, user_path, write_json
 from foundation.sampler import Sampler
 from foundation.settings import as_settings
+from music_diffusion.commands.runs import model_name
 from music_diffusion.provenance import made_now
+
+log = logging.getLogger(__name__)
 
 
 class SampleFolder:
@@ -20,6 +25,7 @@ class SampleFolder:
 
     def __init__(self, out: str | Path):
         self.folder = output_folder(out)
+        self._told = False
 
     def write(
         self,
@@ -33,7 +39,10 @@ class SampleFolder:
 
         `around` returns the pieces of a file that a clip is a part of.
         """
-        made, files = {**made_now(), "model": model.provenance}, []
+        saved = str((model.provenance or {}).get("time", ""))
+        name = model_name(str(settings["checkpoint"]), saved)
+        made, files = {**made_now(), "name": name, "model": model.provenance}, []
+        self._tell_of_others(name)
         if model.codec is not None:
             made["codec"] = model.codec.fingerprint
         number = 0
@@ -49,6 +58,17 @@ class SampleFolder:
             files.append(path)
         update_page(self.folder)
         return files
+
+    def _tell_of_others(self, name: str) -> None:
+        """Say once that clips of other models lie here, too."""
+        found = [settings_of(path) for path in self.folder.glob("sample_*.wav")]
+        others = {str(one) for one in (entry(each, "made", "name") for each in found) if one}
+        if not self._told and others - {name}:
+            log.info(
+                "%s holds clips of %s, too: they are apart on its page; --out NAME takes another "
+                "folder", self.folder, " and ".join(sorted(others - {name})),
+            )  # fmt: skip
+        self._told = True
 
 
 def absolute(settings: Mapping) -> dict:

@@ -215,6 +215,14 @@ def test_folders_without_a_common_name_are_refused(tmp_path):
         write_comparison([tmp_path / "x", tmp_path / "y"], tmp_path / "both")
 
 
+@pytest.mark.parametrize("part", [[1], [2, 1], ["a", "b"], [True, 2], [0, 1e999], {}, "12"])
+def test_settings_that_regenerate_nothing_mark_nothing(tmp_path, part):
+    write(tmp_path / "a.wav").with_suffix(".json").write_text(
+        json.dumps({"settings": {"regenerate": part}})
+    )
+    assert 'class="part"' not in write_page(tmp_path).read_text()
+
+
 def test_waveforms_reach_their_peaks(tmp_path):
     peaks = torch.zeros(COLUMNS)
     peaks[100] = 1.0

@@ -12,6 +12,7 @@ from music_diffusion.commands import main as cli
 from music_diffusion.commands.report import embeddings
 from music_diffusion.report.clips import cut, generated_files
 from music_diffusion.report.page import figure
+from music_diffusion.report.summary import copies_verdict, summary, verdict
 
 SECONDS = 4
 
@@ -48,6 +49,24 @@ def found(music) -> dict:
     assert cli.main(["report", folders["made"], "--embedding", "logmel", *options]) == 0
     patch.undo()
     return json.loads((music / "made_report" / "report.json").read_text())
+
+
+def test_the_summary_has_key_figures_and_a_verdict(found):
+    lines = summary(found)
+    names = [" ".join(line.split("  ")[0].split()) for line in lines]
+    assert "kernel distance, logmel" in names and "tonal peak" in names
+    assert lines[-1].startswith("2 of 7 clips are nearer to the training music than 99 % of")
+
+
+def test_the_verdict_tells_noise_farther_music_and_copies(found):
+    near = {"kad": 1.0, "kad_margin": 0.5}
+    made = {name: {"generated": 0.1} for name in ("tonal_peak", "beat_clarity")}
+    for kad, expected in ((1.8, "doesn't tell the clips"), (2.5, "they are farther")):
+        far = {"one": {"generated": {"kad": kad, "kad_margin": 0.4}, "held_out": near}}
+        first, second = verdict({"distances": far, "traits": {"generated": made}})
+        assert first.startswith("noise rather") and expected in second
+    none = {key: {"rate": 0.0} for key in ("notes", "sound")}
+    assert copies_verdict(none, 9).startswith("no sign of copies: none of 9")
 
 
 def test_a_report_holds_all_measures_of_both_sides(found):

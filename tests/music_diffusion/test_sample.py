@@ -1,6 +1,7 @@
 """sample and export, of a model of one weight and of files of earlier versions."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,16 @@ def test_files_are_numbered_on(trained):
     assert settings("samples/sample_3.json")["sampler"]["init_args"]["steps"] == 1
 
 
+def test_clips_of_two_models_are_told_apart(trained, fit, capsys):
+    fit("--name", "other", "--trainer.max_steps", "1")
+    for checkpoint in (trained, trained, "runs/other/checkpoints/last.ckpt"):
+        md.sample(checkpoint, count=1, seconds=0.05)
+    page = Path("samples/index.html").read_text()
+    titles = re.findall("<h2>In this folder, by (mine|other) last of 20", page)
+    assert titles == ["mine", "other"] and page.count("<audio") == 3
+    assert capsys.readouterr().err.count("samples holds clips of mine last of 20") == 1
+
+
 def test_a_prompt_is_continued_or_repaired_and_metadata_reaches_the_model(trained):
     audio.write("prompt.wav", torch.full((1, 8000), 0.5), 8000)
     sample = ["sample", trained, "--count", "1", "--prompt", "prompt.wav"]
@@ -70,6 +81,9 @@ def test_a_prompt_is_continued_or_repaired_and_metadata_reaches_the_model(traine
     assert cli.main([*sample, "--regenerate", "[0.25, 0.5]", "--out", "b"]) == 0
     made = audio.read("b/sample_0.wav")
     assert (made[:, 2000:4000].abs() < 0.01).all() and made.shape[-1] == 8000
+    page = Path("b/index.html").read_text()
+    assert 'class="part" style="left:25.00%;width:25.00%"' in page
+    assert "regenerated from 0.25 to 0.50 s" in page
     torch.testing.assert_close(made[:, :2000], torch.full((1, 2000), 0.5), atol=1e-3, rtol=0)
     assert (
         cli.main(["sample", trained, "--count", "1", "--cond.folder", "x" * 50, "--out", "c"]) == 0
