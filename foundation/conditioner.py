@@ -4,13 +4,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from foundation.batch import Cond
 from foundation.conditions import KEY, TAGS, TEMPO, Conditions
 from foundation.errors import UserError
 from foundation.musical_key import KEYS
-from foundation.transformer import zeroed
 
 DROP = 0.1  # how often training leaves out all of an example's conditions, which guidance needs
 GAIN = 16.0  # of what is added to the modulation
@@ -19,12 +17,12 @@ SLOWEST, FASTEST = 40.0, 220.0  # beats a minute, of the first and the last plac
 
 
 class Conditioner(nn.Module):
-    """Embed the conditions of examples: each has a vector, and another one where it isn't known.
+    """Embed the conditions of examples: the sum of a vector for each that is known.
 
-    The vectors are added up and go through a layer that starts from zeros, so that a trained
-    network to which it is added starts as it was. What it gives is multiplied by GAIN: a trained
-    network's modulation is some 60 long, which Adam's small steps from zero would take thousands of
-    to reach.
+    The vectors start from zeros, so that a trained network to which they are added starts as it
+    was. The sum is multiplied by GAIN: a trained network's modulation is some 60 long, which Adam's
+    small steps from zero would take thousands of to reach. No layer stands between: in a sum that
+    goes through one, a single label is lost among what forty tags that aren't known add to it.
 
     In training all conditions of an example are left out with probability DROP (Ho & Salimans 2022,
     arXiv:2207.12598). Of the others, half keep all kinds (each field of labels, the tags, the
@@ -36,7 +34,7 @@ class Conditioner(nn.Module):
     kind_of: Tensor
     tops: Tensor
 
-    def __init__(self, conditions: Conditions, size: int, hidden_size: int = 128):
+    def __init__(self, conditions: Conditions, size: int):
         super().__init__()
         self.conditions = conditions
         self.rows = {label: row for row, label in enumerate(conditions.labels)}
@@ -55,12 +53,10 @@ class Conditioner(nn.Module):
         self.register_buffer("tops", tops, persistent=False)
 
         def vectors(count: int) -> nn.Parameter:
-            return nn.Parameter(torch.randn(count, hidden_size) / math.sqrt(hidden_size))
+            return nn.Parameter(torch.zeros(count, size))
 
         self.labels = vectors(len(conditions.labels))
         self.weights, self.present = vectors(len(self.numbers)), vectors(len(self.groups))
-        self.absent = vectors(len(self.groups))
-        self.out = zeroed(nn.Linear(hidden_size, size))
 
     def forward(self, cond: Cond | None, count: int) -> Tensor:
         """Return what is added to the modulation of `count` examples: [B, size]."""
@@ -68,12 +64,12 @@ class Conditioner(nn.Module):
         if self.training:
             known = known & self.draw_kept(count)
         kept = known.to(self.labels.dtype)
-        h = kept @ self.present + (1 - kept) @ self.absent
+        h = kept @ self.present
         if rows.shape[1]:
             h = h + (kept[:, : rows.shape[1], None] * self.labels[rows]).sum(1)
         if len(self.numbers):
             h = h + (kept[:, self.group_of] * numbers.to(kept)) @ self.weights
-        return GAIN * self.out(silu(h))
+        return GAIN * h
 
     def draw_kept(self, count: int) -> Tensor:
         """Draw which conditions [B, G] training keeps, from torch's own stream."""
@@ -130,14 +126,12 @@ class Conditioner(nn.Module):
             (self.labels, other.labels, list(self.rows), list(other.rows)),
             (self.weights, other.weights, self.numbers, other.numbers),
             (self.present, other.present, self.groups, other.groups),
-            (self.absent, other.absent, self.groups, other.groups),
         ]
         with torch.no_grad():
             for ours, theirs, names, known in pairs:
                 for place, name in enumerate(names):
                     if name in known:
                         ours[place] = theirs[known.index(name)]
-        self.out.load_state_dict(other.out.state_dict())
 
 
 def on_scale(tempo: Tensor) -> Tensor:

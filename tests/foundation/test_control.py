@@ -104,8 +104,9 @@ def test_conditions_of_a_file_are_checked():
 
 def conditioner() -> Conditioner:
     torch.manual_seed(0)
-    made = Conditioner(KNOWN, 6, 16).eval()
-    nn.init.normal_(made.out.weight)
+    made = Conditioner(KNOWN, 6).eval()
+    for vectors in made.parameters():
+        nn.init.normal_(vectors)
     return made
 
 
@@ -134,12 +135,20 @@ def test_training_leaves_out_all_often_enough_and_any_few_too():
 def test_training_often_leaves_out_all_of_many_tags_and_keeps_the_label():
     """A label alone is what people ask for; with a draw for each tag it hardly ever occurred."""
     tags = {f"tag {number}": 0.5 for number in range(30)}
-    made = Conditioner(Conditions(["folder=jazz", "folder=folk"], tags, True, True), 6, 16).train()
+    made = Conditioner(Conditions(["folder=jazz", "folder=folk"], tags, True, True), 6).train()
     torch.manual_seed(1)
     label, rest = made.draw_kept(4000).split([1, len(made.groups) - 1], 1)
     assert (label[:, 0] & ~rest[:, :30].any(1)).float().mean() > 0.05
     assert (label[:, 0] & ~rest.any(1)).float().mean() > 0.01
     assert (label[:, 0] & rest[:, 30] & rest[:, 31] & ~rest[:, :30].any(1)).any()
+
+
+def test_what_a_label_adds_doesnt_depend_on_what_else_is_told():
+    """Through a layer, what forty unknown tags added drowned it, and models didn't obey."""
+    made = conditioner()
+    tags = {"tags": torch.tensor([[0.3, 0.1]])}
+    alone = made({"folder": ["jazz"]}, 1) - made(None, 1)
+    torch.testing.assert_close(made({"folder": ["jazz"]} | tags, 1) - made(tags, 1), alone)
 
 
 def test_tempi_near_each_other_are_alike():
@@ -155,17 +164,17 @@ def test_more_conditions_keep_what_was_learned_by_name():
     net.condition_on(KNOWN)
     before, zeros = conditioner_of(net), net.told_by(None, 3)
     assert zeros is not None and not zeros.any()
-    nn.init.normal_(net.conditioner.out.weight)
+    for vectors in net.conditioner.parameters():
+        nn.init.normal_(vectors)
     net.eval()
     before = net.conditioner
     net.condition_on(Conditions(["folder=folk"], {"harp": 0.3}).joined(KNOWN))
     after = conditioner_of(net)
-    for names, tensor in (("rows", "labels"), ("numbers", "weights"), ("groups", "absent")):
+    for names, tensor in (("rows", "labels"), ("numbers", "weights"), ("groups", "present")):
         old, new = (list(getattr(one, names)) for one in (before, after))
         moved = getattr(after, tensor)[[new.index(name) for name in old]]
         assert len(new) > len(old) or names == "rows"
         assert torch.equal(moved, getattr(before, tensor))
-    assert torch.equal(before.out.weight, after.out.weight)
 
 
 def test_metadata_of_a_batch_is_taken_and_put_beside_none():

@@ -30,7 +30,7 @@ def told(model: JBDiff) -> JBDiff:  # noqa: F811
     """A level 3 that knows conditions, whose every weight is drawn."""
     model.condition_on(KNOWN)
     assert model.net.conditioner is not None
-    nn.init.normal_(model.net.conditioner.out.weight, std=0.5)
+    nn.init.normal_(model.net.conditioner.labels, std=0.5)
     return model.eval()
 
 
