@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import active_children, parent_process
 from multiprocessing.process import BaseProcess
+from types import TracebackType
 
 from torch.utils.data import DataLoader
 
@@ -60,7 +61,19 @@ def leave_signals_to_main(worker: int) -> None:
     signal.signal(LEAVE, lambda *_: sys.exit())  # which removes the worker's temporary files
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_ALL)
+    sys.excepthook = tell_all_but_lost_connections
     threading.Thread(target=leave_after_main, daemon=True).start()
+
+
+def tell_all_but_lost_connections(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an exception, but none of a main process that goes while it is sent a batch.
+
+    multiprocessing's thread that sends it calls this hook.
+    """
+    if not issubclass(kind, ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def leave_after_main(grace: float = GRACE) -> None:

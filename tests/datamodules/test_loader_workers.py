@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import select
 import signal
+import sys
 import time
 
 import pytest
@@ -35,6 +36,26 @@ def test_a_worker_outlives_a_signal_to_all(number, at_exit):
     next(batches)
     os.kill(batches._workers[0].pid, number)
     assert len(list(batches)) == 7
+
+
+class Failing(Dataset):
+    """Its item 0 fails as the thread does that sends batches to a process that has gone."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        sys.excepthook(type(self.error), self.error, None)
+        return index
+
+
+@pytest.mark.parametrize(("error", "told"), [(ConnectionResetError(104), 0), (ValueError("x"), 1)])
+def test_a_worker_doesnt_tell_that_the_main_process_has_gone(error, told, at_exit, capfd):
+    assert list(loader(1, dataset=Failing(error)))
+    assert capfd.readouterr().err.count("Error") == told
 
 
 def test_workers_end_with_the_main_process_before_anything_waits_for_them(at_exit):
