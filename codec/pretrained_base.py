@@ -21,7 +21,7 @@ from codec.pretrained_files import (
 )
 from foundation.codec import LATENTS, Codec, with_channels
 from foundation.errors import UserError
-from foundation.pieces import Piece, Read, ahead, pieces
+from foundation.pieces import Piece, Read, pieces, read_stacked
 from foundation.precision import full_precision
 from foundation.weights import fingerprint
 
@@ -97,12 +97,13 @@ class Pretrained(Codec):
         """Encode as `Codec.encode_in_pieces` says, in the pieces that `encode` works in."""
         self.check_streams(names)
         device = next(self.model.parameters()).device
-        for part, audio in ahead(lambda p: read(p.first, p.last), self._pieces(num_samples)):
-            samples = audio[None].to(device)
-            encoded = {name: self._encode_part(name, samples, part) for name in names}
+        for group, audio in read_stacked(read, self._pieces(num_samples), device):
+            part = group[0]  # all are alike
+            encoded = {name: self._encode_part(name, audio, part) for name in names}
             for name, values in encoded.items():
                 self.check_encoded(values, part.stop - part.start, name)
-            yield encoded
+            for row in range(len(group)):
+                yield {name: values[row : row + 1] for name, values in encoded.items()}
 
     def reach(self, names: tuple[str, ...]) -> int | None:
         """Return a margin, which is enough for encoder and decoder one after the other."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from foundation.errors import UserError
-from foundation.pieces import Read, ahead, pieces
+from foundation.pieces import Read, pieces, read_stacked
 from foundation.returned import check_returned
 
 Held = TypeVar("Held", bound=nn.Module)
@@ -111,18 +111,20 @@ class Codec(nn.Module, ABC):
     ) -> Iterator[dict[str, Tensor]]:
         """Encode audio that `read(start, stop)` returns as [C, T], to pieces of each stream.
 
-        Put together they are what `encode_streams` returns for all of it.
+        Put together they are what `encode_streams` returns for all of it. An accelerator encodes
+        several at once.
         """
         context = self.reach(names)
         length = num_samples if context is None else -(-self.piece // self.hop) * self.hop
         parts = pieces(num_samples, length, context or 0)
         device = next(self.parameters(), torch.empty(0)).device
-        for part, audio in ahead(lambda part: read(part.first, part.last), parts):
-            streams = self.encode_streams(audio[None].to(device), names)
+        for group, audio in read_stacked(read, parts, device):
+            streams = self.encode_streams(audio, names)
             for name, encoded in streams.items():
                 self.check_encoded(encoded, audio.shape[-1], name)
-            kept = part.kept(self.hop)
-            yield {name: encoded[..., kept] for name, encoded in streams.items()}
+            for row, part in enumerate(group):
+                own = slice(row, row + 1), ..., part.kept(self.hop)
+                yield {name: encoded[own] for name, encoded in streams.items()}
 
     def check_streams(self, names: tuple[str, ...]) -> None:
         """Raise UserError for streams that this codec doesn't have."""

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
+AT_ONCE = 2**22  # samples that an accelerator encodes at once
 Read = Callable[[int, int], Tensor]  # samples start to stop, [C, T]
 Item = TypeVar("Item")
 
@@ -46,6 +49,35 @@ def pieces(num_samples: int, length: int, context: int) -> list[Piece]:
     if num_samples <= length + 2 * context:
         return [Piece(0, num_samples, 0, num_samples)]
     return list(split(num_samples, length, context))
+
+
+def pieces_at_once(part: Piece, device: torch.device) -> int:
+    """Return how many pieces are stacked: 1 on a CPU, which one keeps busy."""
+    return 1 if device.type == "cpu" else max(1, AT_ONCE // max(1, part.last - part.first))
+
+
+def stacked(parts: Iterable[Piece], device: torch.device) -> Iterator[list[Piece]]:
+    """Group successive pieces that are alike but for their place: not a track's first and last."""
+
+    def form(part: Piece) -> tuple[int, int, int]:
+        return part.start - part.first, part.stop - part.first, part.last - part.first
+
+    for _, alike in groupby(parts, form):
+        rest = list(alike)
+        count = pieces_at_once(rest[0], device)
+        yield from (rest[first : first + count] for first in range(0, len(rest), count))
+
+
+def read_stacked(
+    read: Read, parts: Iterable[Piece], device: torch.device
+) -> Iterator[tuple[list[Piece], Tensor]]:
+    """Read pieces ahead, and yield those that are taken at once with their samples [B, C, T]."""
+
+    def read_all(group: list[Piece]) -> Tensor:
+        return torch.stack([read(part.first, part.last) for part in group])
+
+    for group, audio in ahead(read_all, stacked(parts, device)):
+        yield group, audio.to(device)
 
 
 def ahead(work: Callable[[Item], Tensor], items: Iterable[Item]) -> Iterator[tuple[Item, Tensor]]:

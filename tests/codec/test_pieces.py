@@ -6,6 +6,7 @@ import torch
 from codec.jukebox import JukeboxCodec
 from codec.spectral import SpectralCodec
 from codec.wavtokenizer_encoder import MARGIN, Encoder
+from foundation import pieces as stacking
 from foundation.codec import LATENTS
 from foundation.pieces import ahead, pieces
 
@@ -71,6 +72,35 @@ def test_wavtokenizers_encoder_carries_its_state(frames):
     with torch.no_grad():
         found = torch.cat(list(encoder.in_stream(local)), dim=-1)
         torch.testing.assert_close(found, encoder(audio), atol=1e-5, rtol=1e-4)
+
+
+def test_only_pieces_that_are_alike_are_stacked_in_their_order(monkeypatch):
+    parts = list(pieces(1003, 100, 20))
+    monkeypatch.setattr(stacking, "AT_ONCE", 3 * 140)
+    for device, sizes in (("cpu", [1] * 11), ("meta", [1, 3, 3, 2, 1, 1])):
+        groups = list(stacking.stacked(parts, torch.device(device)))
+        assert [len(group) for group in groups] == sizes
+        assert [part for group in groups for part in group] == parts
+
+
+@pytest.mark.parametrize("kind", [JukeboxCodec, SpectralCodec])
+def test_pieces_encoded_at_once_are_those_encoded_one_by_one(kind, monkeypatch):
+    codec = kind()
+    monkeypatch.setattr(kind, "piece", 8 * codec.hop)
+    monkeypatch.setattr(kind, "reach", lambda self, names: 2 * self.hop)
+    sizes, encode = [], codec.encode_streams
+
+    def counted(audio, names):
+        sizes.append(len(audio))
+        return encode(audio, names)
+
+    monkeypatch.setattr(codec, "encode_streams", counted)
+    audio, names = music(58 * codec.hop / codec.sample_rate, codec.sample_rate), ("tokens",)
+    expected, _ = joined(codec, audio, names)
+    assert sizes == [1] * 8
+    monkeypatch.setattr(stacking, "pieces_at_once", lambda *_: 4)
+    found, _ = joined(codec, audio, names)
+    assert sizes[8:] == [1, 4, 2, 1] and torch.equal(found["tokens"], expected["tokens"])
 
 
 def test_ahead_keeps_the_order_and_passes_errors_on():
