@@ -22,10 +22,13 @@ from foundation.codec import Codec
 from foundation.errors import UserError
 from foundation.weights import read_content
 from music_diffusion.checkpoints.load import load_model
+from music_diffusion.commands.logging import events_shown
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
-from music_diffusion.commands.training import ALWAYS, check_parts, train
+from music_diffusion.commands.training import ALWAYS, check_parts, tell_end, train
 from music_diffusion.provenance import PlainSettings
+
+PROGRESS = "trainer.enable_progress_bar"
 
 
 def generate(
@@ -93,8 +96,11 @@ def fit(
     options: Mapping[str, object] | None = None,
     name: str | None = None,
     ckpt_path: str | None = None,
+    quiet: bool = False,
 ) -> LightningModule:
     """Train a model and return it, with its averaged weights; its `trainer` knows the rest.
+
+    It prints what the command line does, unless this program logs our packages at INFO itself.
 
         md.fit(["sedd_absorb", "tiny"], options={"data.audio": "music", "trainer.max_steps": 500})
         md.fit(SEDD(length=256), TokenDataModule("music"), options={"max_steps": 500})
@@ -106,22 +112,30 @@ def fit(
             where `callbacks` replaces EMA, StepCheckpoint and BestCheckpoint
         name: the run's folder is runs/NAME; the default is named by the time
         ckpt_path: a checkpoint to resume, `last` or `best`
+        quiet: show no progress, only warnings
 
     Raises:
         UserError: for settings that don't fit, and music that can't be read
     """
+    bar = "enable_progress_bar" if isinstance(config, LightningModule) else PROGRESS
+    chosen = ({bar: False} if quiet else {}) | dict(options or {})
     if isinstance(config, LightningModule):
-        return _fit_objects(config, data, dict(options or {}), name, ckpt_path)
+        with events_shown(not quiet):
+            model = _fit_objects(config, data, chosen, name, ckpt_path)
+        if not quiet:
+            tell_end(model.trainer)
+        return model
     if data is not None:
         raise UserError("data goes with a model; configs name their data themselves")
     configs = [config] if isinstance(config, (str, Path)) else config
     args = [part for one in configs for part in ("--config", str(one))]
-    for key, value in (options or {}).items():
+    for key, value in chosen.items():
         text = str(value) if isinstance(value, (str, Path)) else json.dumps(value)
         args.append(f"--{key}={text}")
     for key, value in (("name", name), ("ckpt_path", ckpt_path)):
         args += [f"--{key}", value] if value is not None else []
-    return train("fit", args).model
+    with events_shown(not quiet):
+        return train("fit", args, quiet).model
 
 
 def _fit_objects(

@@ -3,7 +3,8 @@
 import logging
 import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -23,6 +24,25 @@ class AboveBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         with above_bars(sys.stderr):
             print(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def events_shown(shown: bool = True) -> Iterator[None]:
+    """Print events while the block runs, as the command line does, where nothing else takes them.
+
+    A program that logs our packages at INFO itself keeps its own way.
+    """
+    loggers = [logging.getLogger(name) for name in PACKAGES]
+    if not shown or all(one.isEnabledFor(logging.INFO) and one.hasHandlers() for one in loggers):
+        yield
+        return
+    before = [(one.handlers, one.propagate, one.level) for one in loggers]
+    report_events()
+    try:
+        yield
+    finally:
+        for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
+            one.handlers, one.propagate, one.level = handlers, propagate, level
 
 
 def report_events() -> None:

@@ -82,6 +82,7 @@ def without_nulls(config: Namespace) -> Namespace:
 
 class CommandLine(LightningCLI):
     command: ClassVar[str]
+    quiet: ClassVar[bool] = False
 
     @classmethod
     def subcommands(cls) -> dict[str, set[str]]:
@@ -135,11 +136,16 @@ class CommandLine(LightningCLI):
         self.trainer.callbacks.insert(0, run)  # type: ignore[attr-defined]
 
     def after_fit(self) -> None:
-        if rank_zero_only.rank == 0 and local_folder(self.trainer):
-            step = self.trainer.global_step
-            print(f"at step {step}; {where_saved(self.trainer)}")
-            if step == self.content.get("global_step"):
-                print("nothing was left to train: max_steps and max_time count from the first run")
+        if not self.quiet:
+            tell_end(self.trainer, self.content.get("global_step"))
+
+
+def tell_end(trainer: Trainer, first: int | None = None) -> None:
+    """Say how far a training came from its `first` step, and where its checkpoints are."""
+    if rank_zero_only.rank == 0 and local_folder(trainer):
+        print(f"at step {trainer.global_step}; {where_saved(trainer)}")
+        if trainer.global_step == first:
+            print("nothing was left to train: max_steps and max_time count from the first run")
 
 
 def where_saved(trainer: Trainer) -> str:
@@ -180,13 +186,16 @@ class RunConfig(SaveConfigCallback):
             self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=False)
 
 
-def train(command: str, args: list[str]) -> CommandLine:
-    """Run one of Lightning's commands; UserError for a mistake in what was asked for."""
+def train(command: str, args: list[str], quiet: bool = False) -> CommandLine:
+    """Run one of Lightning's commands; UserError for a mistake in what was asked for.
+
+    If `quiet`, nothing is said of how it ended.
+    """
     options = {"exit_on_error": False, "description": ABOUT}
     for arg in args:
         if (text := printable(arg)) != arg:
             raise UserError(f"{text} isn't UTF-8: rename it, or give the folder above it")
-    made = type("CommandLine", (CommandLine,), {"command": command})
+    made = type("CommandLine", (CommandLine,), {"command": command, "quiet": quiet})
     try:
         return made(
             LightningModule,

@@ -1,6 +1,7 @@
 """sample and export, of a model of one weight and of files of earlier versions."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from audio import files as audio
 from foundation.errors import UserError
 from music_diffusion.commands import main as cli
 from music_diffusion.commands.training import ALWAYS
-from tests.music_diffusion.toy import Scaled, Tone
+from tests.music_diffusion.toy import Clips, Scaled, Tone
 
 LAST = "runs/mine/checkpoints/last.ckpt"
 
@@ -126,6 +127,20 @@ def test_an_export_samples_like_its_checkpoint_and_has_a_card(trained, capsys):
     assert "license: mit" in Path("other/README.md").read_text()
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_training_in_python_shows_what_the_command_line_does(elsewhere, quiet, capsys):
+    events, shown = logging.getLogger("callbacks"), {"trainer.enable_progress_bar": not quiet}
+    before = (events.handlers, events.propagate, events.level)
+    md.fit("toy.yaml", options=shown if not quiet else {}, name="mine", quiet=quiet)
+    out, err = capsys.readouterr()
+    assert ("step 4 of 4: val/loss" in err) == ("at step 4" in out) == (not quiet)
+    assert before == (events.handlers, events.propagate, events.level)
+    options = {"max_steps": 2, "accelerator": "cpu", "val_check_interval": 2, "logger": False}
+    md.fit(Tone(), Clips(), options=options, quiet=quiet)
+    out, err = capsys.readouterr()
+    assert ("step 2 of 2: val/loss" in err) == ("at step 2" in out) == (not quiet)
+
+
 def test_python_does_what_the_command_line_does(elsewhere):
     model = md.fit("toy.yaml", options={"trainer.max_steps": 2}, name="mine")
     assert isinstance(model, Tone) and Path(LAST).is_file()
@@ -147,8 +162,6 @@ def test_python_does_what_the_command_line_does(elsewhere):
 
 
 def test_objects_train_too(elsewhere):
-    from tests.music_diffusion.toy import Clips
-
     options = {"max_steps": 2, "logger": False, "accelerator": "cpu", "limit_val_batches": 1}
     model = md.fit(Tone(0.5, Scaled(steps=3)), Clips(), options=options, name="mine")
     assert Path(LAST).is_file() and model.trainer.global_step == 2
