@@ -59,6 +59,12 @@ def mp3_length(file: BinaryIO, size: int, num_samples: int) -> int | None:
     return min(counted, num_samples) if abs(counted - num_samples) <= SLACK else None
 
 
+def has_mp3_frames(path: Path) -> bool:
+    """Say whether MPEG audio frames are in a file that isn't empty."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return find_frame(data, after_id3(data, 0)) is not None
+
+
 def frame_of(data: bytes | mmap.mmap, at: int) -> tuple[int, int] | None:
     """Return bytes and samples of the MPEG audio frame at a place, if there is one."""
     head = data[at : at + 4]

@@ -30,6 +30,8 @@ def open_source(path: Path) -> Source:
         kind = "it is a folder" if path.is_dir() else "there is none"
         kind = "it is a link to nothing" if path.is_symlink() and not path.exists() else kind
         raise MissingFileError(f"an audio file is needed at {path}: {kind}")
+    if not path.stat().st_size:  # on which FFmpeg's binding prints a traceback
+        raise AudioError(f"{path} can't be read: it is empty")
     if path.suffix.lower() in FFMPEG:
         source: Source = FFmpeg(path)
     else:
@@ -41,6 +43,8 @@ def open_source(path: Path) -> Source:
 
 def open_known(path: Path) -> Source:
     """Open a file of libsndfile's formats, in FFmpeg if its length or its channels need that."""
+    if path.suffix.lower() == ".mp3" and not lengths.has_mp3_frames(path):
+        return mislabelled(path)
     try:
         file = SndFile(path)
     except AudioError as error:
@@ -60,6 +64,16 @@ def open_known(path: Path) -> Source:
     if file.is_float:
         file.peak = survey_of(path, measure_floats).peak
     return file
+
+
+def mislabelled(path: Path) -> FFmpeg:
+    """Open a file that is no MP3: libsndfile's decoder would print what it looks for in vain."""
+    try:
+        return FFmpeg(path)
+    except AudioError as error:
+        raise AudioError(
+            f"{path} can't be read: its content is no audio of a known format"
+        ) from error
 
 
 def true_length(path: Path, file: SndFile) -> int | None:

@@ -4,6 +4,7 @@ Options are read from the source of what they belong to (`signature.py`). What i
 left to the parser.
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import printable, user_path
 from music_diffusion.commands.help import is_many, required
 from music_diffusion.commands.kinds import BOOLS, NOTHING, expected, fits, is_flag, is_pair
-from music_diffusion.commands.runs import NO_CHECKPOINT, find_checkpoint
+from music_diffusion.commands.runs import BASE, NEWEST, NO_CHECKPOINT, find_checkpoint
 from music_diffusion.commands.signature import Option, Signature
 
 ALWAYS = ("config", "trust", "help", "print_config")  # of every command
@@ -66,12 +67,10 @@ def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
     """
     needed = required(signature)
     named, placed, rest, words = {}, [], [], Words(args)
-    before = ""
     while words:
         word = words.next()
         if not is_option(word):
-            placed.append((word, before))
-            before = word
+            placed.append((word, to_quote(args, words.at - 1)))
             continue
         name, given, value = word.lstrip("-").partition("=")
         name = "config" if name == "c" else name
@@ -81,7 +80,6 @@ def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
             value, given = words.next() if words.has_value(flag) else "true", "="
         if option is not None and given and is_pair(option):
             value = pair(f"--{name}", value, words)
-        before = f"--{name} {value}"
         if given and option in needed:
             named[name] = value
         else:
@@ -103,7 +101,7 @@ def in_order(
     placed: list[tuple[str, str]],
     has_config: bool,
 ) -> list[str]:
-    """Return the values that stand without a name; `placed` ones come with what is before them."""
+    """Return the values that stand without a name; `placed` ones come with what may be meant."""
     values = [value for value, _ in placed]
     if needed and is_many(needed[0]):
         values = [*named.values(), *values]
@@ -122,15 +120,42 @@ def in_order(
     return [named[option.name] for option in needed if option.name in named]
 
 
-def too_many(command: str, needed: list[Option], value: str, before: str) -> str:
+def too_many(command: str, needed: list[Option], value: str, quoted: str) -> str:
     """Say that a value is of nothing, and what may have been meant."""
-    name, _, first = before.rpartition(" ") if before.startswith("--") else ("", "", before)
     takes = " and ".join(option.name.upper() for option in needed) or "nothing"
-    hint = f"{name} '{first} {value}'".strip() if first else "''"
     return (
         f"{printable(value)} belongs to no option: {command} takes {takes} without a name; quote "
-        f"what has spaces: {printable(hint)}"
+        f"what has spaces: {printable(quoted)}"
     )
+
+
+def to_quote(args: Sequence[str], at: int) -> str:
+    """Return the words around a place as they may be meant: --prompt 'my old song.wav'.
+
+    Words that are a file or a folder together are one value; what is none belongs together.
+    """
+    start, end = at, at + 1
+    while start > 0 and not is_option(args[start - 1]):
+        start -= 1
+    while end < len(args) and not is_option(args[end]):
+        end += 1
+    name, equals, first = args[start - 1].partition("=") if start else ("", "", "")
+    values = values_of([first, *args[start:end]] if equals else list(args[start:end]))
+    quoted = [f"'{value}'" for value in values if " " in value] or [f"'{args[at]}'"]
+    return " ".join([name, *quoted] if name and " " in values[0] else quoted)
+
+
+def values_of(words: list[str]) -> list[str]:
+    """Join words to values: the longest that are there, or are known by name; else all the rest."""
+    if not words:
+        return []
+    lengths = range(len(words), 0, -1)
+    count = next((n for n in lengths if is_there(" ".join(words[:n]))), len(words))
+    return [" ".join(words[:count]), *values_of(words[count:])]
+
+
+def is_there(value: str) -> bool:
+    return value in (*NEWEST, *BASE) or os.path.exists(os.path.expanduser(value))
 
 
 def known_option(command: str, name: str, signature: Signature) -> Option | None:

@@ -16,7 +16,7 @@ from foundation.errors import UserError
 from foundation.files import printable
 from music_diffusion.checkpoints.legacy import HINTS
 from music_diffusion.commands.arguments import find_config, first_options, plain_values
-from music_diffusion.commands.early import Words, check_value, did_you_mean, is_option
+from music_diffusion.commands.early import Words, check_value, did_you_mean, is_option, to_quote
 from music_diffusion.commands.help import help_of_class
 from music_diffusion.commands.kinds import fits
 from music_diffusion.commands.signature import Option, Signature, signature_of
@@ -52,19 +52,19 @@ def prepared_training(command: str, args: list[str]) -> list[str]:
 
 def given(command: str, args: list[str]) -> Iterator[tuple[str, str | None]]:
     """Yield the options and their values; UserError for a value without an option."""
-    words, before = Words(args), ""
+    words = Words(args)
     while words:
         word = words.next()
         if not is_option(word):
+            quoted = printable(to_quote(args, words.at - 1))
             raise UserError(
-                f"{printable(word)} belongs to no option: quote what has spaces, '{before} {word}'"
-                if before
+                f"{printable(word)} belongs to no option: quote what has spaces, {quoted}"
+                if words.at > 1
                 else f"{printable(word)} belongs to no option of {command}: options begin with --"
             )
         name, equals, value = word.lstrip("-").partition("=")
         if not equals and words.has_value():
-            before = value = words.next()
-            equals = "="
+            value, equals = words.next(), "="
         yield name, value if equals else None
 
 

@@ -73,6 +73,24 @@ def test_broken_files_are_named(tmp_path):
         audio_files.probe(tmp_path / "none.wav")
 
 
+@pytest.mark.parametrize("content", [b"", b"no audio at all" * 200, b"\0" * 5000])
+@pytest.mark.parametrize("suffix", [".mp3", ".flac"])
+def test_decoders_print_nothing_of_a_file_that_is_no_audio(tmp_path, content, suffix, capfd):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(
+        audio_files.AudioError, match="it is empty" if not content else "known|reco"
+    ):
+        audio_files.probe(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_wav_called_mp3_is_read(tmp_path):
+    path = make(tmp_path / "a.wav")
+    whole = audio_files.read(path)
+    torch.testing.assert_close(audio_files.read(path.rename(tmp_path / "a.mp3")), whole)
+
+
 def test_find(tmp_path):
     for name in ("b.WAV", "sub/a.Mp3", "._b.wav", "note.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -118,7 +118,8 @@ from tests.callbacks.toy import At, fit
 root = Path(sys.argv[1])
 def wait():
     (root / "ready").touch()
-    time.sleep(2)  # the signal comes within it
+    while not (root / "sent").exists():
+        time.sleep(0.01)
 callbacks = [StepCheckpoint(every_n_steps=2), At(wait, 5)]
 """
 ALONE = PREPARE + "fit(root, callbacks, 100000)"
@@ -139,6 +140,7 @@ def test_sigterm_saves_and_ends_with_143(tmp_path):
         while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
+        (tmp_path / "sent").touch()
         assert process.wait(300) == 143, process.stderr.read()
     finally:
         process.kill()
@@ -163,6 +165,7 @@ def test_sigterm_to_all_processes_twice_saves_and_ends(tmp_path, kept_port):
         for _ in range(2):
             os.killpg(process.pid, signal.SIGTERM)
             time.sleep(0.05)
+        (tmp_path / "sent").touch()
         assert process.wait(300) == 143
     finally:
         with suppress(ProcessLookupError):

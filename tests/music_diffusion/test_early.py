@@ -1,5 +1,6 @@
 """Options as people type them, and mistakes in them, told before anything is imported."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_numbers_below_zero_and_flags_are_values():
         (
             "fit",
             [*ABSORB, "--data.audio", "my", "song.wav"],
-            "quote what has spaces, 'my song.wav'",
+            "quote what has spaces, --data.audio 'my song.wav'",
         ),
         ("fit", ["--conf", "x"], "--conf is no option of fit: did you mean --config?"),
         ("fit", ["--config", "https://a.b/c.yaml"], "is not on this machine"),
@@ -100,6 +101,29 @@ def test_a_mistake_says_what_was_expected(command, args, message):
     with pytest.raises(UserError) as caught:
         prepared(first, [*rest, *args])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "quoted"),
+    [
+        ("sample", "base --prompt my old song.wav --seconds 3", "--prompt 'my old song.wav'"),
+        ("sample", "base --prompt=my old song.wav", "--prompt 'my old song.wav'"),
+        ("sample", "--prompt my old song.wav base", "--prompt 'my old song.wav'"),
+        ("sample", "--prompt a.wav my old model", "'my old model'"),
+        ("sample", "no such model.ckpt", "'no such model.ckpt'"),
+        ("fad", "my music my other music", "'my music' 'my other music'"),
+        ("fit", f"{' '.join(ABSORB)} --data.audio my other music", "--data.audio 'my other music'"),
+    ],
+)
+def test_the_hint_quotes_the_whole_of_a_name_with_spaces(
+    command, args, quoted, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my old song.wav", "my music", "my other music", "a.wav"):
+        Path(name).touch()
+    with pytest.raises(UserError, match="belongs to no option") as caught:
+        prepared(command, args.split())
+    assert re.search(f"what has spaces[:,] {re.escape(quoted)}$", str(caught.value))
 
 
 @pytest.mark.parametrize(
