@@ -72,6 +72,7 @@ def describe_job(job: Job, jobs: Jobs, clips: Clips) -> dict:
         "summary": summary(job.settings),
         "done": job.done,
         "total": job.total,
+        "finishing": job.is_finishing,
         "left": None if left is None else round(left),
         "ahead": jobs.ahead(job) if job.state == "waiting" else 0,
         "took": round(job.ended - job.started, 1) if job.ended and job.started else None,

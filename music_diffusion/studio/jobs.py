@@ -59,6 +59,11 @@ class Job:
     def is_over(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
+    @property
+    def is_finishing(self) -> bool:
+        """Whether all steps are done, and what they made is decoded and written."""
+        return self.state == "running" and 0 < self.total <= self.done
+
     def seconds_left(self, now: float) -> float | None:
         """Estimate the time left from the steps so far; None before the first one."""
         if self.state != "running" or not self.done or not self.started:

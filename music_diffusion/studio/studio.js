@@ -99,6 +99,7 @@ window.studio = (() => {
     if (job.state === "waiting") return job.ahead ? "waiting, " + job.ahead + " before it" : "waiting";
     if (job.state === "running") {
       if (!job.total || !job.done) return "starting: the model is loaded";
+      if (job.finishing) return "finishing: the sound is decoded and written";
       return Math.floor(100 * job.done / job.total) + " %" + (job.left === null ? "" : ", about " + job.left + " s left");
     }
     if (job.state === "failed") return "failed: " + job.error;
@@ -119,7 +120,7 @@ window.studio = (() => {
       const text = progress(now);
       if (state.textContent !== text) state.textContent = text;
       bar.hidden = now.state !== "running";
-      if (now.total) bar.value = now.done / now.total; else bar.removeAttribute("value");
+      if (now.total && !now.finishing) bar.value = now.done / now.total; else bar.removeAttribute("value");
       if (now.state === before) return;
       before = now.state;
       made.dataset.state = now.state;
@@ -451,7 +452,7 @@ window.studio = (() => {
 
     async function show(state) {
       if (state.state === "waiting") {
-        root.replaceChildren(make("p", { role: "status" }, "the models make their clips: " + Math.floor(100 * state.part) + " %"));
+        root.replaceChildren(make("p", { role: "status" }, "the models make their clips: " + Math.min(99, Math.floor(100 * state.part)) + " %"));
         const name = current;
         setTimeout(async () => { if (name === current && element.isConnected) show(await answer(name)); }, 1500);
       } else if (state.state === "trial") ask(state);

@@ -57,6 +57,23 @@ def test_a_job_is_done_and_a_later_studio_knows_it(jobs, tmp_path):
     assert (again.state, again.settings, again.user) == ("done", {"model": "base"}, "ann")
 
 
+def test_after_the_last_step_a_job_is_finishing_until_its_files_are_written(jobs):
+    seen = []
+
+    def work(folder, device, on_step):
+        for done in (1, 2):
+            on_step(done, 2)
+            seen.append(job.is_finishing)
+        return writes(folder, device, on_step)
+
+    gate = Gate()
+    blocker = jobs.submit("make", {}, gate, "")
+    job = jobs.submit("make", {}, work, "")
+    gate.free.set()
+    wait(blocker), wait(job)
+    assert seen == [False, True] and not job.is_finishing
+
+
 def test_cancelling_stops_a_running_job_at_its_next_step_and_a_waiting_one_at_once(jobs):
     gate, after = Gate(), []
     running = jobs.submit("make", {}, gate)
