@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from audio import files as audio_files
 from music_diffusion.commands import data as command
+from music_diffusion.commands import machine as machines
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import report_lines
 from music_diffusion.commands.arguments import find_config
@@ -92,3 +94,13 @@ def test_a_silent_track_is_named(music, capsys):
         text for name, text in report_lines.rows(command.data(str(music))) if name == "silence"
     ]
     assert line.endswith("1 track, mostly silent: 0.wav")
+
+
+def test_a_busy_moment_makes_no_machine_slower(monkeypatch):
+    def waits(self, other):
+        time.sleep(0.05)  # as while another program has the processor
+        return torch.mm(self, other)
+
+    alone = machines.speed(torch.device("cpu"))
+    monkeypatch.setattr(torch.Tensor, "__matmul__", waits)
+    assert machines.speed(torch.device("cpu")) > alone / 4
