@@ -118,7 +118,7 @@ def old_order(count: int) -> list[tuple[int, int]]:
 
 
 def new_order(count: int) -> list[tuple[int, int]]:
-    return list(islice(ResumableSampler(count), BATCH))
+    return list(islice(ResumableSampler(count, batch_size=BATCH), BATCH))
 
 
 def resident() -> tuple[float, float]:

@@ -8,10 +8,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class BatchSeed(Callback):
-    """Seed torch before each training batch by (seed, batch, process).
+    """Seed torch before each training batch by the seed and its number among all processes' batches.
 
-    Nothing needs saving, so a resumed run draws what the uninterrupted one would have drawn, on
-    every process; data workers and demos have streams of their own.
+    Nothing needs saving, so a resumed run draws what the uninterrupted one would have drawn, also
+    on another number of processes; data workers and demos have streams of their own.
 
     Args:
         seed: the default is that of `seed_everything`
@@ -24,7 +24,8 @@ class BatchSeed(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
     ) -> None:
         total = trainer.fit_loop.epoch_loop.batch_progress.total
-        number = total.processed  # pyright: ignore[reportAttributeAccessIssue]
+        done = total.processed  # pyright: ignore[reportAttributeAccessIssue]
+        number = done * trainer.world_size + trainer.global_rank
         seed = os.environ.get("PL_GLOBAL_SEED", 0) if self.seed is None else self.seed
-        text = f"{seed} {number} {trainer.global_rank}"
+        text = f"{seed} {number} 0"  # as earlier versions did it where one process trains
         torch.manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big"))

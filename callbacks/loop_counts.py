@@ -1,6 +1,7 @@
 """Counts of a checkpoint's loops, so that a resumed run validates and logs where it would have."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 BATCHES = "epoch_loop.batch_progress"  # names in Lightning's checkpoints
 VALIDATION = "epoch_loop.val_loop.batch_progress"
@@ -15,14 +16,19 @@ class LoopCounts(Callback):
     within a batch would move all later validations, and the steps of loggers, by one; batches of a
     step that was being accumulated would be lost; a validation that was stopped would be continued
     with the batches that remain, or left out. Here a batch without its step is trained on again,
-    and a validation without its end is made again from its start.
+    and a validation without its end is made again from its start. A run that resumes with more or
+    fewer batches in a step, as on another number of processes, counts on from the same step.
     """
 
     def __init__(self):
         self._validated = -1  # batches trained on at the end of the last validation
+        self._accumulate = 1
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._accumulate = trainer.accumulate_grad_batches
 
     def state_dict(self) -> dict[str, int]:
-        return {"validated": self._validated}
+        return {"validated": self._validated, "accumulate": self._accumulate}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._validated = state_dict["validated"]
@@ -31,6 +37,17 @@ class LoopCounts(Callback):
         if not trainer.sanity_checking:
             done = trainer.fit_loop.epoch_loop.batch_progress.total
             self._validated = done.processed  # pyright: ignore[reportAttributeAccessIssue]
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
+    ) -> None:
+        own = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        before, now = own.get("accumulate", 0), self._accumulate
+        if trainer.state.fn == TrainerFn.FITTING and before > 0:  # earlier versions don't say
+            batches = checkpoint["loops"]["fit_loop"][BATCHES]
+            recount(batches["total"], before, now)
+            recount(batches["current"], before, now)
+            own["validated"] = own.get("validated", -1) * now // before
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
@@ -49,6 +66,13 @@ class LoopCounts(Callback):
             state, name = LOGGED
             again = in_batch_end(batches) + is_due(trainer, batches)  # how often it is raised
             counts[state][name] = checkpoint["global_step"] - again
+
+
+def recount(part: dict, before: int, now: int) -> None:
+    """Count the batches of whole steps as if they had `now` batches each, instead of `before`."""
+    done = part["processed"]
+    part["processed"] = part["ready"] = part["started"] = done * now // before
+    part["completed"] += part["processed"] - done
 
 
 def in_batch_end(batches: dict) -> bool:

@@ -11,6 +11,7 @@ from audio.files import TOO_LOUD, TooLoud
 from datamodules.conditions import label_conditions, unseen
 from datamodules.data_order import resumable_loader
 from datamodules.demo_music import demo_music_folder, write_demo_music
+from datamodules.global_batch import keep_global_batch
 from datamodules.messages import log_once
 from datamodules.metadata import Sidecar
 from datamodules.tracks import Tracks, fingerprint
@@ -47,18 +48,20 @@ class MusicDataModule(LightningDataModule, ABC):
         licence: str | None,
         too_loud: TooLoud,
         labels: list[str] | str | None,
+        global_batch: int | None = None,
     ):
         super().__init__()
         check_not_empty(audio=audio, licence=licence)
         check_choice("short", short, ("pad", "skip"))
         check_choice("too_loud", too_loud, TOO_LOUD)
-        check_at_least(1, batch_size=batch_size)
+        check_at_least(1, batch_size=batch_size, global_batch=global_batch)
         check_workers(num_workers)
         check_at_least(1, windows_per_epoch=windows_per_epoch, val_windows=val_windows)
         if not 0 <= val_fraction < 1:
             raise UserError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
         self.audio, self.sidecar, self.licence = audio, Sidecar.read(sidecar), licence
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.global_batch = global_batch
         self.val_fraction, self.short = val_fraction, short
         self.too_loud: TooLoud = too_loud
         self.windows_per_epoch, self.val_windows = windows_per_epoch, val_windows
@@ -110,6 +113,7 @@ class MusicDataModule(LightningDataModule, ABC):
 
     def prepare_data(self) -> None:
         """Make what is read, once on each machine, and find mistakes before any logger starts."""
+        self._set_accumulation()
         self.make_music()
         self.find_tracks()
         self._found_early = True
@@ -123,9 +127,15 @@ class MusicDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Find the tracks, where this process didn't just do so to prepare the data."""
+        self._set_accumulation()
         if not self._found_early:
             self.find_tracks()
         self._found_early = False
+
+    def _set_accumulation(self) -> None:
+        """Let a step have `global_batch` windows."""
+        if self.global_batch is not None and self.attached_trainer.state.fn == "fit":
+            keep_global_batch(self.attached_trainer, self.batch_size, self.global_batch)
 
     def use_tracks(self, train: Tracks, validation: Tracks) -> None:
         """Set the tracks of training and validation, without short ones if they are skipped."""

@@ -126,6 +126,8 @@ class TokenDataModule(MusicDataModule):
         encode_hours: stop where encoding the music would take longer, by estimate, and say how to
             do it first, by several devices or machines; null encodes however long it takes
         tags: let the model be told tags, tempo and key, which `encode --tags true` found
+        global_batch: windows in an optimizer's step, of all processes together, which then sets
+            accumulate_grad_batches; val_check_interval in batches stays the same in steps
     """
 
     short_action = "repeated"
@@ -147,6 +149,7 @@ class TokenDataModule(MusicDataModule):
         labels: list[str] | str | None = None,
         encode_hours: float | None = 1.0,
         tags: bool = False,
+        global_batch: int | None = None,
     ):
         check_not_empty(tokens=tokens)
         self.remote = RemoteStore.at(tokens) if tokens and is_address(tokens) else None
@@ -165,6 +168,7 @@ class TokenDataModule(MusicDataModule):
             licence,
             too_loud,
             labels,
+            global_batch,
         )
         self.tokens, self.encode_hours, self.tags = tokens, encode_hours, tags
         self.features: Features | None = None

@@ -106,6 +106,8 @@ class WavDataModule(MusicDataModule):
             '[folder, mood]'
         crops_per_epoch: old name of windows_per_epoch
         val_crops: old name of val_windows
+        global_batch: windows in an optimizer's step, of all processes together, which then sets
+            accumulate_grad_batches; val_check_interval in batches stays the same in steps
     """
 
     short_action = "padded with silence"
@@ -130,6 +132,7 @@ class WavDataModule(MusicDataModule):
         crops_per_epoch: int | None = UNSET,
         val_crops: int | None = UNSET,
         labels: list[str] | str | None = None,
+        global_batch: int | None = None,
     ):
         check_not_empty(val_audio=val_audio)
         super().__init__(
@@ -145,6 +148,7 @@ class WavDataModule(MusicDataModule):
             licence,
             too_loud,
             labels,
+            global_batch,
         )
         self.val_audio = val_audio
         self.augment = Augment(gain_db, channel_swap, phase_invert)

@@ -214,15 +214,18 @@ class AudioModel(LightningModule, ABC):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warmup, "interval": "step"}}
 
-    def stratified_times(self, count: int) -> Tensor:
+    def stratified_times(self, count: int, batch_idx: int) -> Tensor:
         """Draw times [B] in [0, 1), one from each of as many equal slices.
 
-        The slices span the global batch: each process takes every world_size-th of them.
+        The slices span all batches of an optimizer step, of all processes and accumulated ones;
+        this batch takes every n-th of n batches' slices.
         """
-        ranks = self.trainer.world_size
-        slices = torch.arange(count, device=self.device) * ranks + self.global_rank
+        accumulated, ranks = self.trainer.accumulate_grad_batches, self.trainer.world_size
+        batches = accumulated * ranks
+        place = batch_idx % accumulated * ranks + self.global_rank
+        slices = torch.arange(count, device=self.device) * batches + place
         draws = torch.rand(count, device=self.device, dtype=torch.float32)
-        return (slices + draws) / (count * ranks)
+        return (slices + draws) / (count * batches)
 
     def on_fit_start(self) -> None:
         """Compile the loss for training, where that pays or is asked for."""
@@ -246,7 +249,8 @@ class AudioModel(LightningModule, ABC):
         clip_gradients(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.step_losses(batch, self.stratified_times(num_examples(batch))).mean()
+        times = self.stratified_times(num_examples(batch), batch_idx)
+        loss = self.step_losses(batch, times).mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=num_examples(batch))
         return loss
 

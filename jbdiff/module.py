@@ -179,7 +179,7 @@ class JBDiff(AudioModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the plain loss, and train on the loss weighted by min-SNR where that is set."""
-        times = self.stratified_times(num_examples(batch))
+        times = self.stratified_times(num_examples(batch), batch_idx)
         losses = self.step_losses(batch, times)
         self.log("train/loss", losses.mean(), prog_bar=True, batch_size=len(losses))
         if self.min_snr_gamma:

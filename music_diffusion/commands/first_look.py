@@ -42,7 +42,7 @@ def look_ahead(trainer: Trainer, model: LightningModule, data: LightningDataModu
     text = f"{type(model).__name__} has {million(weights)} weights, and there is no GPU"
     window = getattr(model, "token_window", None)
     if isinstance(data, MusicDataModule) and isinstance(window, TokenWindow):
-        windows = data.batch_size * trainer.accumulate_grad_batches
+        windows = data.global_batch or data.batch_size * trainer.accumulate_grad_batches
         flop = FLOPS * weights * window.length * windows
         seconds = flop / this_machine().gflops / 1e9
         text += f": a step of {windows} windows will take some {spoken(seconds)} on this machine"

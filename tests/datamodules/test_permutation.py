@@ -32,9 +32,10 @@ def test_all_places_are_equally_likely_and_neighbours_part():
 
 def test_an_epoch_of_a_trillion_begins_anywhere_at_once():
     tracemalloc.start()
-    sampler = ResumableSampler(10**12, 1, 3, 8, position=lambda: (2, 10**11))
+    place = 2 * 10**12 + 10**11
+    sampler = ResumableSampler(10**12, 1, 4, 10**10, 3, 8, lambda: (place, 0))
     taken = list(islice(sampler, 3000))
     assert len(set(taken)) == 3000 and tracemalloc.get_traced_memory()[1] < 2e6
     tracemalloc.stop()
-    later = ResumableSampler(10**12, 1, 3, 8, position=lambda: (2, 10**11 + 1500))
+    later = ResumableSampler(10**12, 1, 4, 10**10, 3, 8, lambda: (place + 8 * 1500, 0))
     assert list(islice(later, 1500)) == taken[1500:]

@@ -192,8 +192,9 @@ def test_the_fixed_loss_is_the_same_each_time():
 def test_times_are_one_from_each_slice_of_the_global_batch():
     model, found = module(), []
     for rank in range(2):
-        model._trainer = type("Ranks", (), {"world_size": 2, "global_rank": rank})()
-        found.append(model.stratified_times(8))
+        known = {"world_size": 2, "global_rank": rank, "accumulate_grad_batches": 2}
+        model._trainer = type("Ranks", (), known)()
+        found += [model.stratified_times(4, batch_idx) for batch_idx in (6, 7)]
     slices = (torch.cat(found) * 16).long().sort().values
     assert slices.tolist() == list(range(16))
 
