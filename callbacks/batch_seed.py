@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class BatchSeed(Callback):
-    """Seed torch before each training batch by the seed and its number among all processes' batches.
+    """Seed torch before each training batch by its number among those of all processes.
 
     Nothing needs saving, so a resumed run draws what the uninterrupted one would have drawn, also
     on another number of processes; data workers and demos have streams of their own.
