@@ -58,7 +58,8 @@ alone() { # FOLDER PROCESSES [OPTIONS]
 machine() { # NUMBER FOLDER PROCESSES [OPTIONS]
     ip netns exec "rehearsal$1" env GLOO_SOCKET_IFNAME="veth$1" \
         torchrun --nnodes 2 --nproc-per-node "$3" --rdzv-backend c10d \
-        --rdzv-endpoint 10.77.0.1:29400 --local-addr "10.77.0.$(($1 + 1))" \
+        --rdzv-endpoint 10.77.0.1:29400 --rdzv-conf "is_host=$((1 - $1))" \
+        --local-addr "10.77.0.$(($1 + 1))" \
         "${fit[@]}" --trainer.default_root_dir "$out/$2" --trainer.num_nodes 2 \
         --trainer.devices "$3" "${@:4}" >"$out/$2_machine$1.log" 2>&1
 }
@@ -95,7 +96,10 @@ machine 0 cut 1 --trainer.max_steps 1000 &
 first=$!
 machine 1 cut 1 --trainer.max_steps 1000 &
 at_six=$out/cut/checkpoints/step_00000006.ckpt
-until [ -e "$at_six" ]; do sleep 0.1; done
+until [ -e "$at_six" ]; do
+    kill -0 $first
+    sleep 0.1
+done
 ip netns pids rehearsal1 | xargs kill -9
 killed=$SECONDS
 wait $first || echo "the other machine ended with status $?, $((SECONDS - killed)) s later"
