@@ -162,13 +162,15 @@ class Position:
     def done_in_steps(self) -> int:
         """Return how many of them are in whole optimizer steps, which a checkpoint holds alone."""
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        rest = progress.current.processed % self.trainer.accumulate_grad_batches
+        done = progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
+        rest = done % self.trainer.accumulate_grad_batches
         return self.done() - (0 if progress.is_last_batch else rest) * self._batch
 
     def batches_of_epoch(self, num_batches: int) -> int:
         """Return how many batches of the Trainer's epoch each process has done."""
         current = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return current.processed % batches_an_epoch(self.trainer, num_batches)
+        done = current.processed  # pyright: ignore[reportAttributeAccessIssue]
+        return done % batches_an_epoch(self.trainer, num_batches)
 
 
 class ResumableLoader(WorkerLoader):
@@ -219,13 +221,13 @@ def resumable_loader(
     """
     assert isinstance(dataset, Sized)
     place, examples = Position(trainer, batch_size), len(dataset)
-    share = {"rank": trainer.global_rank, "world_size": trainer.world_size}
+    rank, ranks = trainer.global_rank, trainer.world_size
     if shuffle and not trainer.overfit_batches:  # pyright: ignore[reportAttributeAccessIssue]
         batches = max(1, examples // place.step) * trainer.accumulate_grad_batches
-        sampler = ResumableSampler(examples, seed, batch_size, batches, **share)
+        sampler = ResumableSampler(examples, seed, batch_size, batches, rank, ranks)
         sampler.position = lambda: (place.done(), place.batches_of_epoch(batches))
     else:
-        sampler = InOrderSampler(examples, batch_size, **share)
+        sampler = InOrderSampler(examples, batch_size, rank, ranks)
         if shuffle:
             sampler.done = lambda: place.batches_of_epoch(len(sampler.batches))
     loader = ResumableLoader(

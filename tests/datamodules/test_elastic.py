@@ -71,7 +71,6 @@ class Noisy(LightningModule):
 
 def fit(root: Path, steps: int, processes: int, resumed: str | None = None) -> Noisy:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     trainer = Trainer(
         accelerator="cpu",
         devices=processes,
@@ -83,7 +82,9 @@ def fit(root: Path, steps: int, processes: int, resumed: str | None = None) -> N
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=[BatchSeed(), LoopCounts(), StepCheckpoint(every_n_steps=3, keep=-1)],
-        **quiet,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
     )
     module = Noisy()
     trainer.fit(module, Data(), ckpt_path=resumed)
