@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import overload
 
@@ -18,6 +19,8 @@ from datamodules.metadata import Sidecar
 from datamodules.scan_cache import ScanCache
 from foundation.errors import UserError
 from foundation.files import bytes_of, user_path
+
+BLOCK = 4096  # numbers of a column that are Python's at once
 
 
 @dataclass(frozen=True)
@@ -135,13 +138,18 @@ def fingerprint(parts: Sequence[Tracks]) -> str:
         columns = [(tracks.rows, tracks.starts, tracks.stops) for tracks in same]
         rows, starts, stops = map(np.concatenate, zip(*columns, strict=True))
         order = np.lexsort((starts, rows))
-        ends = np.searchsorted(rows[order], np.arange(len(source.lengths)), "right").tolist()
-        begin, limits = 0, np.stack([starts, stops], 1)[order].tolist()
-        for name, end in zip(source.names(), ends, strict=True):
-            for start, stop in limits[begin:end]:
+        limits = zip(*(by_block(column[order]) for column in (starts, stops)), strict=True)
+        counts = np.bincount(rows, minlength=len(source.lengths))
+        for name, count in zip(source.names(), by_block(counts), strict=True):
+            for start, stop in islice(limits, count):
                 digest.update(b"%s %d %d\n" % (name, start, stop))
-            begin = end
     return digest.hexdigest()
+
+
+def by_block(column: np.ndarray) -> Iterator[int]:
+    """Return a column's numbers as Python's, a few at a time: a million would take 40 MB."""
+    for first in range(0, len(column), BLOCK):
+        yield from column[first : first + BLOCK].tolist()
 
 
 def name_of(path: Path, root: Path) -> str:
@@ -211,8 +219,8 @@ def split(tracks: Tracks, val_fraction: float, seed: int = 0) -> tuple[Tracks, T
         share = f"the last {val_fraction:.0%} of {only.name}"
         log_once(logging.INFO, f"one track: {share} is validation")
         return replace(tracks, stops=cut), replace(tracks, starts=cut)
-    hashes = [hashlib.sha256(b"%d %s" % (seed, n)).digest()[:8] for n in tracks.source.names()]
-    draws = np.frombuffer(b"".join(hashes), ">u8").astype(np.uint64)
+    hashes = (hashlib.sha256(b"%d %s" % (seed, n)).digest()[:8] for n in tracks.source.names())
+    draws = np.fromiter((int.from_bytes(one, "big") for one in hashes), np.uint64, len(tracks))
     count = np.count_nonzero(draws / 2.0**64 < val_fraction)
     count = min(max(count, 1), len(tracks) - 1)
     validation = np.zeros(len(tracks), bool)

@@ -105,8 +105,8 @@ class Texts(Sequence[str]):
         """Raise ValueError where the texts don't fill the bytes one after the other."""
         if self.data.ndim != 1 or self.ends.ndim != 1 or self.ends.dtype.kind != "i":
             raise ValueError("texts need a row of bytes and a row of ends")
-        last = self.ends[-1] if len(self.ends) else 0
-        if last != len(self.data) or (np.diff(self.ends, prepend=0) < 0).any():
+        first, last = (self.ends[0], self.ends[-1]) if len(self.ends) else (0, 0)
+        if first < 0 or last != len(self.data) or (self.ends[1:] < self.ends[:-1]).any():
             raise ValueError("the texts don't end where they say")
 
     def __len__(self) -> int:
