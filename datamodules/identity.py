@@ -1,6 +1,7 @@
 """What a file of music, and what is in it, is called in a token store."""
 
 import hashlib
+from itertools import chain
 from pathlib import Path
 
 from datamodules.store_index import KEY
@@ -18,7 +19,7 @@ def track_key(path: Path, root: Path) -> bytes:
 
 def content_id(path: Path, change: str = "") -> bytes:
     """Hash a file's bytes, and what is done to its samples before they are encoded."""
-    return hash_of([change.encode(), *read_pieces(path, 0, path.stat().st_size)])
+    return hash_of(chain([change.encode()], read_pieces(path, 0, path.stat().st_size)))
 
 
 def changed_key(key: bytes, change: str) -> bytes:
