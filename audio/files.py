@@ -7,6 +7,7 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -214,9 +215,10 @@ class Reader:
 
     def _bounded(self, samples: Tensor) -> Tensor:
         known = self.source.peak or 0.0
-        if not samples.isfinite().all() or not isfinite(known):
+        low, high = samples.aminmax() if samples.numel() else torch.zeros(2)
+        here = torch.maximum(-low, high).item()  # NaN where there is one, without a copy of all
+        if not isfinite(here) or not isfinite(known):
             raise AudioError(f"{self.path} can't be used: it holds samples that are not finite")
-        here = samples.abs().amax().item() if samples.numel() else 0.0
         peak = max(here, known)
         if peak <= LOUDEST:
             return samples
