@@ -102,7 +102,8 @@ class RemoteFolder:
                     raise RefusedError(f"{place} may not be read ({reason})") from error
                 if attempt + 1 == ATTEMPTS or not may_pass(error):
                     raise RemoteError(f"{place}: {reason}") from error
-            log.warning("%s: %s; trying again", place, reason)
+            if not attempt:
+                log.warning("%s: %s; trying again", place, reason)
             time.sleep(WAIT * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
 
