@@ -127,7 +127,12 @@ class Codec(nn.Module, ABC):
                 yield {name: encoded[own] for name, encoded in streams.items()}
 
     def check_streams(self, names: tuple[str, ...]) -> None:
-        """Raise UserError for streams that this codec doesn't have."""
+        """Raise UserError for streams and attributes that this codec doesn't have."""
+        for name in ("sample_rate", "channels", "hop", "num_codebooks", "codebook_size"):
+            value = getattr(self, name, None)
+            if not isinstance(value, int) or value < 1:
+                owner = type(self).__name__
+                raise UserError(f"{owner}.{name} must be a whole number above 0, got {value}")
         if unknown := sorted(set(names) - set(self.stream_names)):
             raise UserError(
                 f"{type(self).__name__} has the streams {self.stream_names}, not {unknown}"

@@ -4,14 +4,28 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+PACKAGES = (
+    *("foundation", "audio", "codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"),
+    "music_diffusion",
+)
+
+
+class WrongReturnError(ValueError):
+    """A method returned something else than its contract says: an error in code."""
+
+
+def is_own(part: object) -> bool:
+    """Say whether a part's class is the user's own, not one of this project."""
+    return part is not None and type(part).__module__.split(".")[0] not in PACKAGES
+
 
 def check_returned(owner: object, method: str, made: object, shape: Sequence[int]) -> None:
-    """Raise ValueError unless a method of a class returned a tensor of this shape.
+    """Raise WrongReturnError unless a method of a class returned a tensor of this shape.
 
     It is an error in code, so that it keeps its traceback.
     """
     got = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
     if got != list(shape):
-        raise ValueError(
+        raise WrongReturnError(
             f"{type(owner).__name__}.{method} must return a tensor {list(shape)}, got {got}"
         )

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
+import torch
+
 from foundation.errors import UserError
+from foundation.returned import is_own
 from metrics.embedding import Embedding
 from metrics.library import LibraryEmbedding
 from metrics.logmel import LogMel
@@ -41,7 +44,22 @@ def make_embedding(choice: EmbeddingChoice) -> Embedding:
     made = (find_class(choice) if isinstance(choice, str) else choice)()
     if not isinstance(made, Embedding):
         raise UserError(f"{type(made).__name__} is no metrics.embedding.Embedding")
+    if is_own(made):
+        try_embedding(made)
     return made
+
+
+def try_embedding(made: Embedding) -> None:
+    """Embed a moment of noise; UserError unless it gives finite vectors of `dim` numbers."""
+    noise = torch.randn(1, 1, 2 * made.shortest, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        vectors = made(0.1 * noise)
+    if vectors.dim() != 2 or vectors.shape[1] != made.dim or not vectors.isfinite().all():
+        finite = "" if vectors.isfinite().all() else ", not all finite"
+        raise UserError(
+            f"{type(made).__name__}.embed must return finite vectors [N, {made.dim}], got "
+            f"{list(vectors.shape)}{finite} (docs/extending.md)"
+        )
 
 
 def embedding_class(choice: EmbeddingChoice | None) -> type[Embedding] | None:

@@ -26,6 +26,7 @@ from music_diffusion.commands.logging import events_shown
 from music_diffusion.commands.runs import find_checkpoint, folder_of
 from music_diffusion.commands.trainer import RunTrainer
 from music_diffusion.commands.training import ALWAYS, check_parts, tell_end, train
+from music_diffusion.own_parts import check_own_parts
 from music_diffusion.provenance import PlainSettings
 
 PROGRESS = "trainer.enable_progress_bar"
@@ -148,6 +149,8 @@ def _fit_objects(
     if data is None and type(model).train_dataloader is LightningModule.train_dataloader:
         raise UserError("data is missing: md.fit(model, TokenDataModule('music'))")
     root = options.get("default_root_dir")
+    if isinstance(model, AudioModel):
+        check_own_parts(model)
     resumed = None if ckpt_path is None else find_checkpoint(ckpt_path, name, root)
     if resumed:
         content = read_content(resumed, in_place=True)

@@ -6,6 +6,7 @@ import shutil
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from traceback import walk_tb
 
@@ -179,6 +180,8 @@ def clear(message: str) -> str:
             "overlay goes after its own: --config sedd_absorb --config tiny, or --config jbdiff "
             "--config level3_small"
         )
+    if found := re.search(r"but (?:\S+ )?is abstract\s[\s\S]*?Given value: ([\w.]+)", message):
+        return abstract_class(found[1])
     # what may be made later, such as an embedding, is a callable to the parser
     message = re.sub(r"Type [\w.]*Callable\[.*\] expects a .* class:\s*", "", message)
     message = re.sub(r"\. Got value: Namespace\(.*\)", "", message)
@@ -195,6 +198,18 @@ def clear(message: str) -> str:
         value = reasons.partition("Given value:")[2].strip()
         return f"{where} expected one of {kinds}, got {value}"
     return where_looked(f"{where} {'; '.join(parts)}".strip())
+
+
+def abstract_class(path: str) -> str:
+    """Say which methods a class lacks that its base class asks for; the parser has imported it."""
+    module, _, name = path.rpartition(".")
+    kind = getattr(import_module(module), name)
+    missing = sorted(kind.__abstractmethods__)
+    base = next(one for one in kind.__mro__[::-1] if missing[0] in vars(one))
+    return (
+        f"{path} lacks {' and '.join(missing)}: a {base.__module__}.{base.__qualname__} must have "
+        f"{'it' if len(missing) == 1 else 'them'} (docs/extending.md)"
+    )
 
 
 def in_words(message: str) -> str:

@@ -9,11 +9,13 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from callbacks.run_summary import HINT, million, trained_weights
 from callbacks.trial import is_trial
 from datamodules.music_data import MusicDataModule
+from foundation.audio_module import AudioModel
 from foundation.durations import spoken
 from foundation.errors import UserError
 from foundation.files import user_path
 from foundation.windows import TokenWindow
 from music_diffusion.commands.machine import this_machine
+from music_diffusion.own_parts import check_own_parts
 
 log = logging.getLogger(__name__)
 LARGE = 30_000_000  # weights, from where on a processor is too slow to train them
@@ -33,7 +35,9 @@ def ask_about_home(root: Path) -> None:
 
 
 def look_ahead(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Ask about a home folder as music, and warn of a model that is too large for a processor."""
+    """Say what would go wrong late: own parts, a home folder as music, too large a model here."""
+    if isinstance(model, AudioModel):
+        check_own_parts(model)
     if isinstance(data, MusicDataModule) and data.audio:
         ask_about_home(user_path(data.audio, "audio"))
     weights = trained_weights(model)

@@ -8,10 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from typing import TextIO
 
-PACKAGES = (
-    *("foundation", "audio", "codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"),
-    "music_diffusion",
-)
+from foundation.returned import PACKAGES
 
 
 def above_bars(stream: TextIO) -> AbstractContextManager:

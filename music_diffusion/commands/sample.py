@@ -28,6 +28,7 @@ from music_diffusion.commands.prompt import Prompt
 from music_diffusion.commands.runs import find_checkpoint
 from music_diffusion.commands.sample_files import SampleFolder
 from music_diffusion.commands.seeds import chosen_seed
+from music_diffusion.own_parts import check_own_sampler
 
 log = logging.getLogger(__name__)
 Asked = Control | Mapping[str, str] | None
@@ -116,6 +117,7 @@ def sample(
     model = load_model(settings["checkpoint"], accelerator, sample_rate)
     asked = asked_for(model, cond, Control(label, tags, tempo, key, guidance))
     model.check_sampler(sampler)
+    check_own_sampler(model, sampler)
     sampler = sampler or getattr(model, "sampler", None)
     if steps is not None:
         sampler = with_steps(sampler, steps)
