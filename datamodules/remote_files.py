@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 ATTEMPTS = 5
 WAIT = 1.0  # seconds before the second attempt, twice as many before each further one
+PATIENCE = 60.0  # seconds after which there is none: packages try again, too, for minutes
 FINAL = (NotADirectoryError, IsADirectoryError, NotImplementedError)  # it won't pass
 
 
@@ -91,6 +92,7 @@ class RemoteFolder:
 
     def _persist(self, name: str, work: Callable[[], T]) -> T:
         """Do something with a file there, several times where it fails for a while."""
+        begin = time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
                 return work()
@@ -100,7 +102,8 @@ class RemoteFolder:
                     raise LostError(f"{place} isn't there ({reason})") from error
                 if isinstance(error, PermissionError):
                     raise RefusedError(f"{place} may not be read ({reason})") from error
-                if attempt + 1 == ATTEMPTS or not may_pass(error):
+                late = attempt + 1 == ATTEMPTS or time.monotonic() - begin > PATIENCE
+                if late or not may_pass(error):
                     raise RemoteError(f"{place}: {reason}") from error
             if not attempt:
                 log.warning("%s: %s; trying again", place, reason)

@@ -185,6 +185,15 @@ def test_other_faults_are_a_line_and_leave_nothing_half_written(store, fault, sa
     assert {path.suffix for path in opened.folder.rglob("*.*")} <= {".json", ".table", ".lock", ""}
 
 
+def test_after_a_minute_of_failing_there_is_no_further_attempt(store, monkeypatch):
+    opened = open_store(ADDRESS)
+    monkeypatch.setattr(remote_files, "PATIENCE", -1.0)
+    Shaky.faults += [OSError(5, "Internal Error")] * 2
+    with pytest.raises(RemoteError, match="Internal Error"):
+        opened.read(0, "tokens")
+    assert len(Shaky.faults) == 1
+
+
 def test_a_fault_in_a_worker_is_the_same_line(store):
     fit(ADDRESS, 1)
     Shaky.faults += [PermissionError("Access Denied")] * 99
