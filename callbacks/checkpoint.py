@@ -24,6 +24,7 @@ from callbacks.validation import warn_without_validation
 from foundation.checks import check_at_least
 from foundation.errors import DivergedError, UserError
 from foundation.files import replacing
+from foundation.sharded import whole
 
 log = logging.getLogger(__name__)
 CAUSES = {KeyboardInterrupt: "Ctrl-C", AgreedInterrupt: "Ctrl-C", SIGTERMException: "SIGTERM"}
@@ -85,7 +86,8 @@ class RunCheckpoint(Checkpoint):
 def all_finite(values: Iterable[object]) -> bool:
     """Say whether all numbers of the tensors among some values are finite."""
     tensors = [v for v in values if isinstance(v, Tensor) and v.is_floating_point()]
-    return bool(torch.stack([v.isfinite().all().cpu() for v in tensors]).all()) if tensors else True
+    finite = [whole(v.isfinite().all()).cpu() for v in tensors]
+    return bool(torch.stack(finite).all()) if finite else True
 
 
 class BestCheckpoint(RunCheckpoint):

@@ -6,6 +6,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from foundation.errors import UserError
+from foundation.sharded import part_of, scatter
 
 
 class EMA(Callback):
@@ -31,8 +32,15 @@ class EMA(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.updates, self._swapped, self._exact = 0, False, {}
+            self.updates, self._swapped, self._exact, self.average = 0, False, {}, {}
             trainer.precision_plugin.convert_module(pl_module)  # Lightning does so after loading
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """By now weights are on their device and, under FSDP, shared among processes."""
+        self._start(pl_module)
+
+    def _start(self, pl_module: LightningModule) -> None:
+        if not self.average:
             copies = {name: precise(p) for name, p in pl_module.named_parameters()}
             self.average = {name: p.to(pl_module.device) for name, p in copies.items()}
 
@@ -81,14 +89,17 @@ class EMA(Callback):
     ) -> None:
         if trainer.state.fn != TrainerFn.FITTING:  # state_dict, the average, is enough
             return
+        self._start(pl_module)
         for name, average in self.average.items():
-            average.copy_(checkpoint["state_dict"][name])
+            average.copy_(part_of(checkpoint["state_dict"][name], average))
         if "current_model_state" in checkpoint:
             self.updates = int(checkpoint["averaging_state"]["n_averaged"])
-            pl_module.load_state_dict(checkpoint["current_model_state"])
+            trained = {"state_dict": checkpoint["current_model_state"]}
+            trainer.strategy.load_model_state_dict(trained)
 
     @torch.no_grad()
     def _swap(self, pl_module: LightningModule) -> None:
+        scatter(pl_module)  # of weights that were gathered to validate, the parts are averaged
         for name, weight in pl_module.named_parameters():
             average, held = self.average[name], weight.clone()
             exact = self._exact.pop(name, None)

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from foundation.checks import check_at_least
 from foundation.errors import DivergedError, UserError
+from foundation.sharded import is_sharded, whole
 
 SMALLEST_SCALE = 2.0**-14  # of losses in float16; the method starts at 2 ** 16
 LOOK = 20  # steps between two looks at what fused optimizers have left out
@@ -73,7 +74,7 @@ class NonFinite(Callback):
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler else 1
-        largest = get_total_norm([] if scaler else gradients, norm_type=math.inf)
+        largest = whole(get_total_norm([] if scaler else gradients, norm_type=math.inf))
         summed, self._loss = self._loss, torch.zeros_like(self._loss)
         if scaler is None and leaves_out(optimizer):
             self._let_leave_out(trainer, optimizer, summed + largest.to(summed))
@@ -132,4 +133,6 @@ class NonFinite(Callback):
 def leaves_out(optimizer: Optimizer) -> bool:
     """Say whether an optimizer skips a step by its `found_inf`, on a device that computes ahead."""
     groups = optimizer.param_groups
-    return all(group.get("fused") and group["params"][0].is_cuda for group in groups)
+    firsts = [group["params"][0] for group in groups]
+    on_device = all(weight.is_cuda and not is_sharded(weight) for weight in firsts)
+    return on_device and all(group.get("fused") for group in groups)

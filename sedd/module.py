@@ -18,6 +18,7 @@ from foundation.fused_module import fused_for
 from foundation.precision import sampling_precision
 from foundation.request import check_request
 from foundation.sampler import OnStep, Sampler, ignore_step
+from foundation.sharded import shard
 from foundation.windows import TokenWindow
 from sedd.ddit import DDiT
 from sedd.draws import Generators
@@ -133,6 +134,11 @@ class SEDD(AudioModel):
 
     def load_weights(self, path: str) -> None:
         load_weights(self.net, path)
+
+    def configure_model(self) -> None:
+        """Share the network's weights among processes, where the strategy is to."""
+        if self.device_mesh is not None:
+            shard(self.net, self.device_mesh, ("mask_scores", "log_score_at"))
 
     def tokens(self, batch: Batch) -> Tensor:
         """Look up the tokens [B, K, L] of a batch, or encode its audio."""
