@@ -64,7 +64,6 @@ def model() -> SEDD:
 
 def fit(root: Path, processes: int, resumed: str | None = None) -> SEDD:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     trainer = Trainer(
         accelerator="cpu",
         devices=processes,
@@ -79,7 +78,9 @@ def fit(root: Path, processes: int, resumed: str | None = None) -> SEDD:
             *(BatchSeed(), LoopCounts(), NonFinite(), EMA(0.5), BestCheckpoint()),
             *(StepCheckpoint(every_n_steps=2, keep=-1), Demo(num_demos=1, seconds=0.01)),
         ],
-        **quiet,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
     )
     module = model()
     trainer.fit(module, Data(), ckpt_path=resumed)
@@ -116,7 +117,7 @@ def test_two_processes_that_share_the_weights_are_one(tmp_path):
     fit(one, 1)
     held, whole = fit_together(two), sum(weight.numel() for weight in model().parameters())
     assert sum(held) == whole and max(held) < 0.6 * whole
-    close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-6)
+    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-5)
     close(content(two, 4), content(one, 4))
     assert len(list(two.glob("demos/step_*/sample_0.wav"))) == 2
     sampled = model()
