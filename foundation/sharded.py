@@ -5,12 +5,15 @@ it gathers its weights, which are ordinary tensors then.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
-def shard(net: nn.Module, mesh: DeviceMesh, methods: tuple[str, ...]) -> None:
+def shard(net: nn.Module, mesh: "DeviceMesh", methods: tuple[str, ...]) -> None:
     """Let the processes of a mesh share a network's weights, each layer of its lists on its own.
 
     `methods` are those that compute with weights besides `forward`. A mesh of two dimensions holds
