@@ -4,10 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-PACKAGES = (
-    *("foundation", "audio", "codec", "sedd", "jbdiff", "datamodules", "callbacks", "metrics"),
-    "music_diffusion",
-)
+from foundation.packages import PACKAGES
 
 
 class WrongReturnError(ValueError):

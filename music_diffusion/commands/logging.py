@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from typing import TextIO
 
-from foundation.returned import PACKAGES
+from foundation.packages import PACKAGES
 
 
 def above_bars(stream: TextIO) -> AbstractContextManager:
