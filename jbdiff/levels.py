@@ -42,7 +42,7 @@ DEFAULTS = (
     PUBLISHED,
     PUBLISHED,
     replace(PUBLISHED, dropout=0.05),
-    LevelDefaults(LatentDiT, RectifiedFlow(), 192, 1, 1e-3, 200, 0.0, 1.5),
+    LevelDefaults(LatentDiT, RectifiedFlow(1.5, 1.5), 192, 1, 1e-3, 200, 0.0, 1.5),
 )
 
 

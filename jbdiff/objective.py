@@ -48,7 +48,9 @@ class RectifiedFlow(LatentObjective):
     Args:
         spread: of the logit-normal times (Esser et al. 2024, arXiv:2403.03206): the smaller, the
             more of the training is about the middle of the path; 0 takes even times
-        shift: of their logit: above 0 more of the training is about noisier times
+        shift: of their logit: above 0 more of the training is about noisier times. A window of many
+            latents shows through strong noise what it is like, so that what kind of music it
+            becomes is decided in the first steps, at times that a shift of 0 never draws
     """
 
     spread: float = 1.0

@@ -15,7 +15,7 @@ from codec.spectral import SpectralCodec
 from foundation.errors import UserError
 from jbdiff.generation import encode_end
 from jbdiff.latent_transformer import LatentDiT
-from jbdiff.levels import join_length
+from jbdiff.levels import defaults_of, join_length
 from jbdiff.module import JBDiff
 from jbdiff.objective import RectifiedFlow, VDiffusion
 from jbdiff.samplers import DDIM, DPM
@@ -286,3 +286,11 @@ def test_training_resumes_on_stored_latents(command_line, music, path, tmp_path)
         assert all(torch.equal(v, parts[key][k]) for k, v in whole[key].items())
     (header,) = (tmp_path / "cache").glob("**/header.json")
     assert json.loads(header.read_text())["streams"] == ["latents"]
+
+
+def test_training_often_sees_little_but_noise():
+    """There it is decided what kind of music a window becomes."""
+    objective, times = defaults_of(3).objective, (torch.arange(1000) + 0.5) / 1000
+    assert isinstance(objective, RectifiedFlow)
+    assert (objective.spaced(times) > 0.97).float().mean() > 0.08
+    assert (RectifiedFlow().spaced(times) > 0.97).float().mean() < 0.001
