@@ -28,7 +28,7 @@ from tests.callbacks.toy import Toy
 from tests.datamodules.test_token_store import Coarse
 from tests.processes import CONTEXT, meeting_place
 
-NET = partial(DDiT, hidden_size=16, num_blocks=2, num_heads=2, cond_dim=8, dropout=0.1)
+NET = partial(DDiT, hidden_size=16, num_blocks=1, num_heads=2, cond_dim=8, dropout=0.1)
 
 
 class Grids(Dataset):
@@ -69,7 +69,7 @@ def fit(root: Path, processes: int, resumed: str | None = None) -> SEDD:
         devices=processes,
         strategy=Sharded() if processes > 1 else "auto",
         default_root_dir=root,
-        max_steps=5,
+        max_steps=4,
         gradient_clip_val=1.0,
         val_check_interval=2,
         check_val_every_n_epoch=None,
@@ -113,6 +113,7 @@ def content(root: Path, step: int) -> dict:
     return {name: found[name] for name in ("state_dict", "current_model_state")} | {"adam": states}
 
 
+@pytest.mark.slow
 def test_two_processes_that_share_the_weights_are_one(tmp_path):
     """From a checkpoint of one process, over a validation, and back to one process."""
     one, two, back = (tmp_path / name for name in ("one", "two", "back"))
@@ -120,12 +121,12 @@ def test_two_processes_that_share_the_weights_are_one(tmp_path):
     held = fit_together(two, str(one / "checkpoints/step_00000002.ckpt"))
     total = sum(weight.numel() for weight in model().parameters())
     assert sum(held) == total and max(held) < 0.6 * total
-    fit(back, 1, str(two / "checkpoints/step_00000004.ckpt"))
-    for root, step in ((two, 4), (two, 5), (back, 5)):
+    fit(back, 1, str(two / "checkpoints/step_00000003.ckpt"))
+    for root, step in ((two, 3), (two, 4), (back, 4)):
         torch.testing.assert_close(content(root, step), content(one, step), rtol=1e-3, atol=1e-5)
     assert len(list(two.glob("demos/step_*/sample_0.wav"))) == 2
     sampled = model()
-    sampled.load_state_dict(content(two, 5)["state_dict"])
+    sampled.load_state_dict(content(two, 4)["state_dict"])
     assert sampled.generate(0.1).isfinite().all()
 
 
