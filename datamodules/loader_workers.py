@@ -86,7 +86,9 @@ def leave_after_main(grace: float = GRACE) -> None:
 
 
 def end(workers: Sequence[BaseProcess], grace: float = GRACE) -> None:
-    """Tell workers to leave, and kill those that don't within `grace` seconds."""
+    """Tell workers to leave, and kill those that stay beyond `grace` seconds; Python is exiting."""
+    for number in TO_ALL:  # a second Ctrl-C would leave some, and print where it came
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for a killed worker
     for worker in workers:

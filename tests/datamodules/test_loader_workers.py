@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.loader_workers import LEAVE, WorkerLoader, end, leave_signals_to_main
+from datamodules.loader_workers import LEAVE, TO_ALL, WorkerLoader, end, leave_signals_to_main
 
 
 def loader(num_workers: int, **options) -> WorkerLoader:
@@ -25,9 +25,10 @@ def at_exit(monkeypatch):
     """What would be done when Python exits, in that order."""
     work = []
     monkeypatch.setattr(atexit, "register", lambda *call: work.insert(0, call))
-    handler = signal.getsignal(signal.SIGCHLD)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGCHLD, *TO_ALL)}
     yield work
-    signal.signal(signal.SIGCHLD, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
@@ -92,6 +93,14 @@ def test_stuck_workers_are_killed_within_the_grace_of_all(at_exit):
         worker.join(60)
         assert worker.exitcode == -signal.SIGKILL
     assert time.monotonic() - start < 50  # they would read for a minute
+
+
+def test_a_second_signal_doesnt_disturb_the_end(at_exit):
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+    end([])
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert not told
 
 
 def test_workers_of_a_main_process_that_is_killed_while_they_start_end_too():
