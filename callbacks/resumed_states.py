@@ -146,6 +146,7 @@ def check_optimizer(optimizer: Optimizer, stored: object) -> None:
     """Raise UserError for the state of other weights than those of an optimiser."""
     name, own = type(optimizer).__name__, optimizer.state_dict()
     check_kind(name, own, stored)
+    check_betas(name, stored)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     states = stored.get("state") if isinstance(stored, Mapping) else None
     if not isinstance(states, Mapping):
@@ -158,10 +159,23 @@ def check_optimizer(optimizer: Optimizer, stored: object) -> None:
         check_averages(optimizer, weights[number], state, place)
 
 
+def check_betas(name: str, stored: object) -> None:
+    """Raise UserError for what Adam would divide by zero with; its constructor refuses it, too."""
+    groups = stored.get("param_groups", ()) if isinstance(stored, Mapping) else ()
+    for number, group in enumerate(groups):
+        betas = group.get("betas") if isinstance(group, Mapping) else None
+        if betas is not None and not all(0 <= beta < 1 for beta in betas):
+            raise damaged(f"{name}.param_groups.{number}.betas: {betas}")
+
+
 def check_averages(optimizer: Optimizer, weight: Tensor, state: Mapping, place: str) -> None:
     """Raise UserError for averages of a weight that aren't there or have another shape."""
     if isinstance(optimizer, Adam) and (lost := {"step", *AVERAGES[:2]} - state.keys()):
         raise damaged(f"{place}, which has no {min(lost)}")
+    step = state.get("step", 0)
+    single = isinstance(step, (int, float)) or (isinstance(step, Tensor) and step.numel() == 1)
+    if not single or not float(step) >= 0:
+        raise damaged(f"{place}.step: {step}")
     for part in state.keys() & set(AVERAGES):
         value, shape = state[part], weight.shape
         fits = isinstance(value, Tensor) and value.shape == shape

@@ -160,7 +160,7 @@ def read_store_index(path: Path) -> None:
     """Read a store whose index is damaged, and has the checksum of what it holds."""
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
         header = json.loads(data[8 : 8 + size])
         header["__metadata__"]["sha256"] = hashlib.sha256(data[8 + size :]).hexdigest()
         text = json.dumps(header).encode()
