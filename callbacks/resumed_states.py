@@ -161,7 +161,7 @@ def check_optimizer(optimizer: Optimizer, stored: object) -> None:
 
 def check_betas(name: str, stored: object) -> None:
     """Raise UserError for what Adam would divide by zero with; its constructor refuses it, too."""
-    groups = stored.get("param_groups", ()) if isinstance(stored, Mapping) else ()
+    groups = stored.get("param_groups", []) if isinstance(stored, Mapping) else []
     for number, group in enumerate(groups):
         betas = group.get("betas") if isinstance(group, Mapping) else None
         if betas is not None and not all(0 <= beta < 1 for beta in betas):
