@@ -122,7 +122,8 @@ class Format:
                 for name, v in module.state_dict().items()
             }
             self.content = state if kind == "vggish" else {"model": state, "iteration": 1}
-            self.command = ["fad", str(place / "music"), str(place / "music"), "--device=cpu"]
+            music = str(place / "music")
+            self.command = ["fad", music, music, "--device=cpu", "--json"]
             self.command += ["--embedding=VGGish"] if kind == "vggish" else PANN_16K
             self.command += [f"--embedding.path={self.path}"]
             self.name, self.ours = next(n for n in state if n.endswith("bias")), None

@@ -78,7 +78,7 @@ def test_activation_checkpointing_and_audio_batches_train(music, tmp_path):
         (["encode", "/none"], "no such folder or audio file: /none"),
         (["encode", "tests", "--level=7"], "level must be 0 (finest), 1, 2 or 3 (coarsest), got 7"),
         (["encode"], "encode needs AUDIO: a folder, searched with all its folders, or one file"),
-        (["encode", "tests", "--devices=two"], "no audio file"),
+        (["encode", "tests", "--devices=two"], "`devices` selected with"),
         (["sample", "/none.ckpt"], "no checkpoint at /none.ckpt"),
         (["sample", "/none.ckpt", "--nope=1"], "--nope"),
         (["sample", "/none.ckpt", "--regenerate=4,6"], "no checkpoint at"),
