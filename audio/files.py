@@ -23,6 +23,7 @@ from foundation.files import user_path
 
 AUDIO_SUFFIXES = (*SNDFILE, *FFMPEG)
 LOOKED_FOR = f"(looked for {' '.join(AUDIO_SUFFIXES)})"
+OURS, BESIDE = ("index.html",), (".json", ".png")  # our pages; settings and pictures of a sample
 NAMED = 3  # files of a kind that are named when it is left out
 MISSING = 9600  # samples, at any rate
 MARGIN = 64  # input samples beyond the resampling filter's reach, itself 6 zero crossings
@@ -73,10 +74,17 @@ def find(folder: str | Path) -> list[Path]:
 
 
 def left_out(folder: str | Path) -> str:
-    """Count a folder's other files by kind and name some: "3 .jpg (a.jpg, …)"; "" for none."""
+    """Count a folder's other files by kind and name some: "3 .jpg (a.jpg, …)"; "" for none.
+
+    What this project writes beside its own sound isn't counted.
+    """
     root = user_path(folder, "the folder of music")
     kinds: dict[str, list[str]] = {}
-    for path in _walk(root) if root.is_dir() else ():
+    found = _walk(root) if root.is_dir() else []
+    sounds = {path.with_suffix("") for path in found if path.suffix.lower() in AUDIO_SUFFIXES}
+    for path in found:
+        if path.name in OURS or path.suffix in BESIDE and path.with_suffix("") in sounds:
+            continue
         if (kind := path.suffix.lower()) not in AUDIO_SUFFIXES:
             kinds.setdefault(kind or "without suffix", []).append(path.name)
     return ", ".join(_kind(kind, sorted(names)) for kind, names in sorted(kinds.items()))

@@ -41,7 +41,7 @@ def write_page(folder: str | Path) -> Path:
     newest = sorted(sorted(files, key=modified)[-MOST:])
     sections = sections_of(root, newest, ClipReader(root))
     left_out = len(files) - len(newest)
-    note = f"{count(sections)} clips" + (f"; {left_out} older ones are left out" * (left_out > 0))
+    note = count(sections) + (f"; {left_out} older ones are left out" * (left_out > 0))
     title = printable(root.absolute().name)
     return save(root, render(root, title, note, sections, read_curves(root), documents(root)))
 
@@ -82,7 +82,7 @@ def write_comparison(folders: Sequence[str | Path], out: str | Path, copy: bool 
             )
         sections = [copied(section, folder) if copy else section]
         title = " · ".join(printable(root.absolute().name) for root in roots)
-        return save(folder, render(folder, title, f"{count(sections)} clips", sections, {}, {}))
+        return save(folder, render(folder, title, count(sections), sections, {}, {}))
 
 
 def save(folder: Path, page: str) -> Path:
@@ -109,10 +109,11 @@ def modified(path: Path) -> float:
         return 0.0
 
 
-def count(sections: Sequence[Section]) -> int:
-    """Count the clips; one may stand in two sections."""
+def count(sections: Sequence[Section]) -> str:
+    """Count the clips in words; one may stand in two sections."""
     cells = [cell for section in sections for row in section.rows for cell in row.cells]
-    return len({cell.clip.path for cell in cells if cell})
+    number = len({cell.clip.path for cell in cells if cell})
+    return f"{number} clip{'s' * (number != 1)}"
 
 
 def documents(root: Path) -> dict[str, str]:

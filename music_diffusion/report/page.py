@@ -11,6 +11,7 @@ from audio.page.write import PAGE, check_ours, save
 from foundation.files import printable, replacing
 from metrics.memorisation import Memorisation
 from music_diffusion.report.clips import Clips
+from music_diffusion.report.verdict import verdict
 
 PASSAGES = "passages"  # the folder beside the page
 SHOWN = 12  # passages, the nearest first
@@ -56,7 +57,8 @@ def write_report_page(
     made, real = content["generated"], content["reference"]
     note = (
         f"{made['clips']} generated clips of {made['seconds']:g} s beside {real['clips']} of real "
-        f"music and {content['held_out']['clips']} more of it, held out"
+        f"music and {content['held_out']['clips']} more of it, held out: "
+        + "; ".join(verdict(content))
     )
     return save(folder, render(folder, title, note, sections, {}, {}, tables_of(content)))
 
@@ -115,7 +117,7 @@ def copies_table(found: dict) -> Table:
     rows.append(["in its key", *untransposed, "", "", "", meaning])
     head = ["", "generated", "control", "its 99th percentile", "above it", "nearer", ""]
     note = (
-        f"The control are {found['control_clips']} clips of real music that the model wasn't "
+        f"The control is {found['control_clips']} clips of real music that the model wasn't "
         f"trained on. Without any copying 0.01 lie above its 99th percentile, and a clip is nearer "
         f"than a real one with probability 0.5. Training music: {found['training_files']} files."
     )

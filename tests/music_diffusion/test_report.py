@@ -12,7 +12,8 @@ from music_diffusion.commands import main as cli
 from music_diffusion.commands.report import embeddings
 from music_diffusion.report.clips import cut, generated_files
 from music_diffusion.report.page import figure
-from music_diffusion.report.summary import copies_verdict, summary, verdict
+from music_diffusion.report.summary import summary
+from music_diffusion.report.verdict import copies_verdict, verdict
 
 SECONDS = 4
 
@@ -90,6 +91,7 @@ def test_copies_are_named_with_their_places(found):
 def test_the_page_plays_the_nearest_passages_beside_their_clips(found, music):
     page = (music / "made_report" / "index.html").read_text()
     assert page.count("<audio") == 4 and page.count("<table>") == 3
+    assert all(line.replace("'", "&#x27;") in page for line in verdict(found))
     assert "1.00 (above the control" in page and "copy_1.wav at" in page
     pair = [audio.read(music / f"made_report/passages/00_{n}.flac") for n in ("clip", "training")]
     torch.testing.assert_close(2 * pair[0], pair[1], atol=0.02, rtol=0)  # the copy is half as loud
