@@ -75,6 +75,7 @@ class EMA(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict
     ) -> None:
+        self._start(pl_module)  # LearningRateFinder saves before it starts to fit
         held, other = dict(checkpoint["state_dict"]), dict(checkpoint["state_dict"])
         names = {id(p): name for name, p in pl_module.named_parameters()}
         for alias, p in pl_module.named_parameters(remove_duplicate=False):  # of shared weights

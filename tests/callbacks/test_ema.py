@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from callbacks.checkpoint import StepCheckpoint
@@ -37,6 +39,19 @@ def test_a_checkpoint_holds_the_average_and_the_weights(tmp_path):
         current = saved["current_model_state"]
         torch.testing.assert_close(current["weight"], module.trajectory[step - 1])
         assert current["seen"] == saved["state_dict"]["seen"] == step  # buffers aren't averaged
+
+
+class SaveFirst(Callback):
+    """Saves before the callbacks after it have begun, as LearningRateFinder does."""
+
+    def on_fit_start(self, trainer, pl_module):
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "first.ckpt")
+
+
+def test_a_checkpoint_of_a_callback_before_it_holds_the_first_weights(tmp_path):
+    fit(tmp_path, [SaveFirst(), EMA(DECAY)], 1)
+    saved = torch.load(tmp_path / "first.ckpt")
+    assert torch.equal(saved["state_dict"]["weight"], saved["current_model_state"]["weight"])
 
 
 def fail():
