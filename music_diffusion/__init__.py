@@ -12,6 +12,8 @@ when they are first used, so `import music_diffusion` takes no time.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from music_diffusion.user_name import name_user
+
 if TYPE_CHECKING:
     from foundation.audio_module import AudioModel
     from foundation.control import Control
@@ -63,6 +65,8 @@ HOMES = {
     "report": "music_diffusion.commands.report",
     "sample": "music_diffusion.commands.sample",
 }
+
+name_user()
 
 
 def __getattr__(name: str) -> object:
