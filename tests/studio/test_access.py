@@ -62,12 +62,20 @@ def test_every_control_is_reached_by_the_tab_key(page, music):
             "window.reached = []; document.activeElement.blur();"
             "document.addEventListener('focusin', (e) => window.reached.push(e.target))"
         )
-        page.get_by_role("tab", name=name, exact=True).focus()
-        for _ in range(1000):  # the clips of earlier tests have controls, too
-            page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement === document.body"):
+        for _ in range(3):  # clips of earlier tests may appear during a walk
+            walk(page, name)
+            if not page.evaluate(MISSED):
                 break
         assert not page.evaluate(MISSED), name
+
+
+def walk(page, name):
+    """Press Tab from a tab's name to the end of the page."""
+    page.get_by_role("tab", name=name, exact=True).focus()
+    for _ in range(1000):  # the clips have controls, too
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break
 
 
 @pytest.mark.parametrize("size", SIZES)
