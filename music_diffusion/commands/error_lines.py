@@ -89,6 +89,16 @@ def said_by(error: UserError) -> str:
     return str(error).rsplit(raised, 1)[-1].strip()
 
 
+def interrupted(error: BaseException) -> bool:
+    """Say whether it was Ctrl-C.
+
+    Lightning makes SystemExit of it, or where data workers were starting its teardown fails.
+    """
+    hides = isinstance(error, SystemExit) or TEARDOWN in str(error)
+    found = error.__context__ if hides else error
+    return isinstance(found, KeyboardInterrupt)
+
+
 def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
     if TEARDOWN in str(error) and isinstance(error.__context__, Exception):

@@ -6,7 +6,7 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 
-from music_diffusion.commands.error_lines import explain
+from music_diffusion.commands.error_lines import explain, interrupted
 from music_diffusion.commands.logging import above_bars, report_events
 
 # Waiting threads sleep: where they spin, as is the default, another busy program slows torch many
@@ -65,14 +65,13 @@ def main(args: list[str] | None = None) -> int:
         report_events()
         signal.signal(signal.SIGTERM, terminate)  # until training starts
         run(command, options)
-    except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning makes SystemExit of Ctrl-C
-        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+    except BaseException as error:
+        if interrupted(error):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would break the exit
+            print("stopped", file=sys.stderr)
+            return 130
+        if not isinstance(error, Exception):
             raise
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would break the exit
-        print("stopped", file=sys.stderr)
-        return 130
-    except Exception as error:
         return report(error)
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.utilities import CombinedLoader
 
 from audio.files import write
 from codec.jukebox import JukeboxCodec
@@ -265,6 +266,20 @@ def test_ctrl_c_in_the_first_moments_is_one_too(monkeypatch, capsys, ctrl_c):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "report_events", press)
+    assert cli.main(["fit"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_ctrl_c_while_data_workers_start_is_one_too(monkeypatch, capsys, ctrl_c):
+    """Lightning's teardown then asks for the length of loaders that haven't begun."""
+
+    def run(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            len(CombinedLoader([[1]], "min_size"))
+
+    monkeypatch.setattr(cli, "run", run)
     assert cli.main(["fit"]) == 130
     assert capsys.readouterr().err == "stopped\n"
 
