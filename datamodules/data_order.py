@@ -155,22 +155,24 @@ class Position:
         total = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return total.processed  # pyright: ignore[reportAttributeAccessIssue]
 
+    @property
+    def _of_epoch(self) -> int:
+        current = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return current.processed  # pyright: ignore[reportAttributeAccessIssue]
+
     def done(self) -> int:
         """Return how many examples all processes have trained on together."""
         return self.examples + (self._total - self.batches) * self._batch
 
     def done_in_steps(self) -> int:
         """Return how many of them are in whole optimizer steps, which a checkpoint holds alone."""
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        done = progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
-        rest = done % self.trainer.accumulate_grad_batches
-        return self.done() - (0 if progress.is_last_batch else rest) * self._batch
+        is_last = self.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        rest = 0 if is_last else self._of_epoch % self.trainer.accumulate_grad_batches
+        return self.done() - rest * self._batch
 
     def batches_of_epoch(self, num_batches: int) -> int:
         """Return how many batches of the Trainer's epoch each process has done."""
-        current = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        done = current.processed  # pyright: ignore[reportAttributeAccessIssue]
-        return done % batches_an_epoch(self.trainer, num_batches)
+        return self._of_epoch % batches_an_epoch(self.trainer, num_batches)
 
 
 class ResumableLoader(WorkerLoader):

@@ -59,7 +59,9 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise UserError(f"{name} must be {' or '.join(choices)}, got {value!r}")
 
 
-def refuse_address(shown: str, value: str) -> None:
+def refuse_address(
+    shown: str, value: str, advice: str = "download it and give the file's path"
+) -> None:
     """Raise UserError where a value is the address of a file elsewhere, told as `shown`."""
     if "://" in value:
-        raise UserError(f"{shown} is not on this machine: download it and give the file's path")
+        raise UserError(f"{shown} is not on this machine: {advice}")

@@ -56,11 +56,8 @@ def output_folder(out: str | Path) -> Path:
 
     Where it is to be copied to, such as a bucket, is the business of other programs.
     """
-    if "://" in str(out):
-        raise UserError(
-            f"--out {out} is not on this machine: give a folder, and copy it when it is finished, "
-            f"such as with aws s3 sync FOLDER {out}"
-        )
+    advice = f"copy it when it is finished, such as with aws s3 sync FOLDER {out}"
+    refuse_address(f"--out {out}", str(out), f"give a folder, and {advice}")
     folder = user_path(out, "out")
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():

@@ -3,6 +3,7 @@
 import getpass
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,7 +25,8 @@ def temporary_home() -> str:
     Files in the cache are believed, so it must not be a folder that others can write to.
     """
     folder = Path(tempfile.gettempdir(), f"home-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):  # also a file's, or a link's to nothing
+        folder.mkdir(mode=0o700)
     found = folder.lstat()
     if found.st_uid == os.getuid() and found.st_mode & 0o40777 == 0o40700:
         return str(folder)

@@ -89,20 +89,24 @@ def said_by(error: UserError) -> str:
     return str(error).rsplit(raised, 1)[-1].strip()
 
 
-def interrupted(error: BaseException) -> bool:
-    """Say whether it was Ctrl-C.
+def behind(error: BaseException) -> BaseException:
+    """Return what Lightning was stopping for, where another exception hides it.
 
-    Lightning makes SystemExit of it, or where data workers were starting its teardown fails.
+    It makes SystemExit of Ctrl-C, and where data workers were starting its teardown fails.
     """
     hides = isinstance(error, SystemExit) or TEARDOWN in str(error)
-    found = error.__context__ if hides else error
-    return isinstance(found, KeyboardInterrupt)
+    return (error.__context__ or error) if hides else error
+
+
+def interrupted(error: BaseException) -> bool:
+    """Say whether it was Ctrl-C."""
+    return isinstance(behind(error), KeyboardInterrupt)
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
     """Say in a line what was wrong, with the exit status; None for what isn't a user's mistake."""
-    if TEARDOWN in str(error) and isinstance(error.__context__, Exception):
-        error = error.__context__  # what Lightning was stopping for
+    if isinstance(found := behind(error), Exception):
+        error = found
     if mistake := user_error(error):
         return said_by(mistake), 2
     if raised_by_optimizer(error):

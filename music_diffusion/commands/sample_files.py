@@ -61,14 +61,16 @@ class SampleFolder:
 
     def _tell_of_others(self, name: str) -> None:
         """Say once that clips of other models lie here, too."""
+        if self._told:
+            return
+        self._told = True
         found = [settings_of(path) for path in self.folder.glob("sample_*.wav")]
         others = {str(one) for one in (entry(each, "made", "name") for each in found) if one}
-        if not self._told and others - {name}:
+        if others - {name}:
             log.info(
                 "%s holds clips of %s, too: they are apart on its page; --out NAME takes another "
                 "folder", self.folder, " and ".join(sorted(others - {name})),
             )  # fmt: skip
-        self._told = True
 
 
 def absolute(settings: Mapping) -> dict:

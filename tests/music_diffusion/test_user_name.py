@@ -36,6 +36,9 @@ def test_a_home_that_others_can_write_to_isnt_used(tmp_path, monkeypatch):
     taken.rmdir()
     taken.symlink_to(tmp_path)
     assert Path(temporary_home()).resolve() != tmp_path
+    taken.unlink()
+    taken.write_text("a file")
+    assert Path(temporary_home()).is_dir()
 
 
 def test_a_name_stays(monkeypatch):
