@@ -4,7 +4,7 @@ Options are read from the source of what they belong to (`signature.py`). What i
 left to the parser.
 """
 
-import os
+import json
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -14,8 +14,17 @@ from foundation.checks import refuse_address
 from foundation.errors import MissingFileError, UserError
 from foundation.files import printable, user_path
 from music_diffusion.commands.help import is_many, required
-from music_diffusion.commands.kinds import BOOLS, NOTHING, expected, fits, is_flag, is_pair
-from music_diffusion.commands.runs import BASE, NEWEST, NO_CHECKPOINT, find_checkpoint
+from music_diffusion.commands.kinds import (
+    BOOLS,
+    NOTHING,
+    expected,
+    fits,
+    is_flag,
+    is_list,
+    is_pair,
+)
+from music_diffusion.commands.quoting import hint, is_cut, is_option, to_quote
+from music_diffusion.commands.runs import NO_CHECKPOINT, find_checkpoint
 from music_diffusion.commands.signature import Option, Signature
 
 ALWAYS = ("config", "trust", "help", "print_config")  # of every command
@@ -52,15 +61,11 @@ class Words:
         return word.lower() in BOOLS if flag else not is_option(word)
 
 
-def is_option(word: str) -> bool:
-    return word.startswith("--") or word in ("-c", "-h")
-
-
 def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
     """Return arguments as the parser takes them: what is required first, then NAME=VALUE.
 
-    `sample --checkpoint X` becomes `sample X`, `--regenerate 4.0 6.5` one value, and an option that
-    is true or false can stand alone.
+    `sample --checkpoint X` becomes `sample X`, `studio a b` and `studio --folders a b` a list,
+    `--regenerate 4.0 6.5` one value, and an option that is true or false can stand alone.
 
     Raises:
         UserError: for unknown options, and values that can't be meant
@@ -70,7 +75,7 @@ def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
     while words:
         word = words.next()
         if not is_option(word):
-            placed.append((word, to_quote(args, words.at - 1)))
+            placed.append(word_of(args, words.at - 1))
             continue
         name, given, value = word.lstrip("-").partition("=")
         name = "config" if name == "c" else name
@@ -80,10 +85,17 @@ def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
             value, given = words.next() if words.has_value(flag) else "true", "="
         if option is not None and given and is_pair(option):
             value = pair(f"--{name}", value, words)
+        if option is not None and given and is_list(option):
+            value = listed(option, value, words)
         if given and option in needed:
             named[name] = value
         else:
             rest.append((name, option, value if given else None))
+    many = None if needed else next(filter(is_list, signature.options.values()), None)
+    if placed and many is not None:
+        values = Words([value for value, _ in placed])
+        rest.append((many.name, many, listed(many, values.next(), values)))
+        placed = []
     first = in_order(command, needed, named, placed, any(name == "config" for name, *_ in rest))
     for name, option, value in rest:
         if option is not None and value is not None:
@@ -92,6 +104,17 @@ def arranged(command: str, args: list[str], signature: Signature) -> list[str]:
         *first,
         *(f"--{name}" if value is None else f"--{name}={value}" for name, _, value in rest),
     ]
+
+
+def word_of(args: Sequence[str], at: int) -> tuple[str, str]:
+    """Return a value that stands without a name, and the name it may be a part of, quoted.
+
+    Raises MissingFileError where it is one: there is no such file, but one of the whole name.
+    """
+    word, quoted = args[at], to_quote(args, at)
+    if is_cut(args, at):
+        raise MissingFileError(f"{printable(word)} is only a part of a name; {hint(quoted)}")
+    return word, quoted
 
 
 def in_order(
@@ -104,10 +127,9 @@ def in_order(
     """Return the values that stand without a name; `placed` ones come with what may be meant."""
     values = [value for value, _ in placed]
     if needed and is_many(needed[0]):
-        values = [*named.values(), *values]
-        for value in values:
-            check_value(needed[0].name.upper(), needed[0], value)
-        return values
+        for value, quoted in [*((value, "") for value in named.values()), *placed]:
+            check_placed(needed[0], value, quoted)
+        return [*named.values(), *values]
     free = [option for option in needed if option.name not in named]
     if len(values) > len(free):
         raise UserError(too_many(command, needed, *placed[len(free)]))
@@ -124,38 +146,9 @@ def too_many(command: str, needed: list[Option], value: str, quoted: str) -> str
     """Say that a value is of nothing, and what may have been meant."""
     takes = " and ".join(option.name.upper() for option in needed) or "nothing"
     return (
-        f"{printable(value)} belongs to no option: {command} takes {takes} without a name; quote "
-        f"what has spaces: {printable(quoted)}"
+        f"{printable(value)} belongs to no option: {command} takes {takes} without a name; "
+        f"{hint(quoted)}"
     )
-
-
-def to_quote(args: Sequence[str], at: int) -> str:
-    """Return the words around a place as they may be meant: --prompt 'my old song.wav'.
-
-    Words that are a file or a folder together are one value; what is none belongs together.
-    """
-    start, end = at, at + 1
-    while start > 0 and not is_option(args[start - 1]):
-        start -= 1
-    while end < len(args) and not is_option(args[end]):
-        end += 1
-    name, equals, first = args[start - 1].partition("=") if start else ("", "", "")
-    values = values_of([first, *args[start:end]] if equals else list(args[start:end]))
-    quoted = [f"'{value}'" for value in values if " " in value] or [f"'{args[at]}'"]
-    return " ".join([name, *quoted] if name and " " in values[0] else quoted)
-
-
-def values_of(words: list[str]) -> list[str]:
-    """Join words to values: the longest that are there, or are known by name; else all the rest."""
-    if not words:
-        return []
-    lengths = range(len(words), 0, -1)
-    count = next((n for n in lengths if is_there(" ".join(words[:n]))), len(words))
-    return [" ".join(words[:count]), *values_of(words[count:])]
-
-
-def is_there(value: str) -> bool:
-    return value in (*NEWEST, *BASE) or os.path.exists(os.path.expanduser(value))
 
 
 def known_option(command: str, name: str, signature: Signature) -> Option | None:
@@ -190,6 +183,29 @@ def check_value(name: str, option: Option, value: str) -> None:
         path = find_checkpoint(value) if option.name == "checkpoint" else value
         if not user_path(path, option.name).exists():
             raise MissingFileError(MISSING[option.name].format(printable(Path(path))))
+
+
+def check_placed(option: Option, value: str, quoted: str) -> None:
+    """Check a value among several; where it's missing, say what it may be a part of."""
+    try:
+        check_value(option.name.upper(), option, value)
+    except MissingFileError as error:
+        if " " not in quoted:
+            raise
+        raise MissingFileError(f"{error}; {hint(quoted)}") from error
+
+
+def listed(option: Option, first: str, words: Words) -> str:
+    """Write a b, and [a, b] that the shell cut at its spaces, as one list."""
+    given, whole = [first], first.startswith("[") or first.lower() in NOTHING
+    while words.has_value() and not (whole and given[-1].endswith("]")):
+        given.append(words.next())
+    if whole:
+        return " ".join(given)
+    quoted = to_quote(words.args, words.at - 1) if len(given) > 1 else ""
+    for one in given:
+        check_placed(option, one, quoted)
+    return json.dumps(given)
 
 
 def pair(name: str, value: str, words: Words) -> str:

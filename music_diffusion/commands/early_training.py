@@ -16,9 +16,10 @@ from foundation.errors import UserError
 from foundation.files import printable
 from music_diffusion.checkpoints.legacy import HINTS
 from music_diffusion.commands.arguments import find_config, first_options, plain_values
-from music_diffusion.commands.early import Words, check_value, did_you_mean, is_option, to_quote
+from music_diffusion.commands.early import Words, check_value, did_you_mean
 from music_diffusion.commands.help import help_of_class
 from music_diffusion.commands.kinds import fits
+from music_diffusion.commands.quoting import hint, is_option, to_quote
 from music_diffusion.commands.signature import Option, Signature, signature_of
 from music_diffusion.commands.yaml_file import Loader, read_yaml
 
@@ -56,12 +57,9 @@ def given(command: str, args: list[str]) -> Iterator[tuple[str, str | None]]:
     while words:
         word = words.next()
         if not is_option(word):
-            quoted = printable(to_quote(args, words.at - 1))
-            raise UserError(
-                f"{printable(word)} belongs to no option: quote what has spaces, {quoted}"
-                if words.at > 1
-                else f"{printable(word)} belongs to no option of {command}: options begin with --"
-            )
+            options = "options begin with --, such as --data.audio DIR"
+            text = hint(to_quote(args, words.at - 1)) if words.at > 1 else options
+            raise UserError(f"{printable(word)} belongs to no option of {command}; {text}")
         name, equals, value = word.lstrip("-").partition("=")
         if not equals and words.has_value():
             value, equals = words.next(), "="

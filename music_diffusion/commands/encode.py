@@ -55,7 +55,7 @@ def encode(
         level: where no codec is given, what this level of Jukebox Diffusion trains on: the tokens
             of Jukebox's codec at 2, 1 and 0, the latents of the spectral codec at 3
         codec: another codec, such as WavTokenizer, with --codec.path FILE
-        streams: which of the codec's streams; tokens if null, '[latents]' for a codec that has them
+        streams: which of the codec's streams; tokens by default; latents for a codec that has them
         accelerator: Lightning's accelerator
         devices: how many devices share the work
         num_nodes: how many machines share the work

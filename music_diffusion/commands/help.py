@@ -11,14 +11,17 @@ from music_diffusion.commands.kinds import is_dotted, metavar
 from music_diffusion.commands.signature import Option, Signature, module_of, signature_of
 
 HOMES = {  # the functions and classes that are called with the options of a command
+    "convert": "music_diffusion.commands.convert.convert",
     "data": "music_diffusion.commands.data.data",
     "encode": "music_diffusion.commands.encode.encode",
     "export": "music_diffusion.checkpoints.export.export",
     "fad": "music_diffusion.commands.fad.fad",
     "page": "music_diffusion.commands.page.page",
     "quickstart": "music_diffusion.commands.quickstart.quickstart",
+    "report": "music_diffusion.commands.report.report",
     "sample": "music_diffusion.commands.sample.sample",
     "sample jbdiff": "jbdiff.song_settings.Song",
+    "studio": "music_diffusion.commands.studio.studio",
 }
 PRINTING = {"fad": "music_diffusion.commands.fad.Printing"}  # options that Python has no use for
 COLUMN = 24  # where what an option does begins

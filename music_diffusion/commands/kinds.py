@@ -5,8 +5,14 @@ from collections.abc import Iterator
 
 from music_diffusion.commands.signature import Module, Option
 
-WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
-LETTERS = {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT"}
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "Path": "a text",
+}
+LETTERS = {"int": "N", "float": "X", "bool": "true|false", "str": "TEXT", "Path": "TEXT"}
 BOOLS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 NOTHING = ("none", "null")
 
@@ -57,9 +63,13 @@ def is_pair(option: Option) -> bool:
     return "tuple[float, float]" in kinds(option)
 
 
+def is_list(option: Option) -> bool:
+    return "list[str]" in kinds(option)
+
+
 def is_dotted(option: Option) -> bool:
     """Say whether options of its own may follow after a dot: it takes a class, or names."""
-    return not is_plain(option) and not is_pair(option)
+    return not is_plain(option) and not is_pair(option) and not is_list(option)
 
 
 def expected(option: Option) -> str:
@@ -82,10 +92,12 @@ def metavar(option: Option) -> str:
     found = kinds(option)
     if is_pair(option):
         return "FROM,TO"
+    if is_list(option):
+        return "NAME ..."
     letters = [
         "|".join(kind) if isinstance(kind, list) else LETTERS.get(kind, "CLASS")
         for kind in found
-        if kind != "None" and not (isinstance(kind, str) and kind.startswith(("dict", "list")))
+        if kind != "None" and not (isinstance(kind, str) and kind.startswith("dict"))
     ]
     return "|".join(dict.fromkeys(letters)) or "TEXT"
 
@@ -104,7 +116,7 @@ def _fits(kind: str | list[str], low: str, value: str) -> bool:
         return low in NOTHING
     if kind == "bool":
         return low in BOOLS
-    if kind == "str":
+    if kind in ("str", "Path"):
         return True
     try:
         return kind != "int" or float(low).is_integer() if float(low) == float(low) else True

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
 
 from audio import files as audio
 from audio.page.write import PAGE, check_ours
@@ -126,13 +125,7 @@ def about(clips: Clips) -> dict[str, object]:
     }
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add `report`'s arguments: what is judged, and its options."""
-    parser.add_argument("generated", help="a run, a folder of audio, or a file")
-    parser.add_function_arguments(report, skip={"generated"})
-
-
 def run(args: list[str]) -> None:
-    page = call("report", report, args, add_options)
+    page = call("report", report, args)
     print("\n".join(summary(read_json(page.with_name(FILE)))))
     print(f"open {page} in a browser")

@@ -128,7 +128,7 @@ def test_missing_weights_are_a_line_and_leave_the_measure_without_any(
     ("options", "message"),
     [
         (["nowhere", "--reference", "real"], "no such folder or audio file: nowhere"),
-        (["made"], "reference"),
+        (["made"], "REFERENCE"),
         (["made", "--reference", "real", "--seconds", "-1"], "seconds must be positive"),
         (["made", "--reference", "real", "--num_clips", "1"], "num_clips"),
         (["made", "--reference", "real", "--seconds", "20"], "holds 0 clips of 20.00 s"),
