@@ -1,6 +1,7 @@
 """CPU seconds of runs that take turns, and the memory of one run in a process of its own."""
 
 import multiprocessing
+import os
 import resource
 import statistics
 import time
@@ -54,6 +55,8 @@ def kept(run: Callable[[], object], weights: Iterable[Tensor]) -> float:
 
 def growth(run: Callable[[], object]) -> float:
     # a spawned process would inherit this one's peak; a fork server's child begins at its own size
+    # glibc would keep what large tensors leave, in pieces that no other fits: that isn't the run's
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**18))
     with multiprocessing.get_context("forkserver").Pool(1) as pool:
         return pool.apply(_growth, (run,))
 

@@ -133,17 +133,8 @@ def samplers(sizes: argparse.Namespace) -> None:
         print(f"{'':20s} {name:36s} {count:5d} calls {sizes.tokens / taken[name]:9.0f} tokens/s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hidden", type=int, default=192)
-    parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--length", type=int, default=256, help="of a training step")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--codes", type=int, default=2048)
-    parser.add_argument("--tokens", type=int, default=300, help="of a sample")
-    parser.add_argument("--steps", type=int, default=1024, help="of the step samplers")
-    parser.add_argument("--repeats", type=int, default=3)
-    sizes = parser.parse_args()
+def memory(sizes: argparse.Namespace) -> None:
+    """Print what a step keeps for its backward pass, and its peak with weights and gradients."""
     first = kept_by(KINDS[0], sizes)
     for kind in KINDS:
         value = kept_by(kind, sizes)
@@ -151,6 +142,21 @@ def main() -> None:
             f"{'kept of a step':20s} {kind:36s} {value:6.1f} MiB {value / first:7.2f}", flush=True
         )
     compare_memory("memory of a step", {kind: partial(alone, kind, sizes) for kind in KINDS})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hidden", type=int, default=192)
+    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--length", type=int, default=256, help="of a training step")
+    parser.add_argument("--memory-length", type=int, default=1024, help="of a step weighed")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--codes", type=int, default=2048)
+    parser.add_argument("--tokens", type=int, default=300, help="of a sample")
+    parser.add_argument("--steps", type=int, default=1024, help="of the step samplers")
+    parser.add_argument("--repeats", type=int, default=3)
+    sizes = parser.parse_args()
+    memory(argparse.Namespace(**vars(sizes) | {"length": sizes.memory_length}))
     compare("a training step", {kind: step_of(kind, sizes) for kind in KINDS}, sizes.repeats)
     samplers(sizes)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from foundation.errors import UserError
+from sedd.row_sums import RowSums
 
 
 def align(sigma: Tensor, x: Tensor) -> Tensor:
@@ -240,10 +241,9 @@ class Uniform(Graph):
         log_score, n = _full_precision(log_score), self.dim
         expm1 = torch.expm1(_full_precision(align(sigma, x)))
         low, high = expm1 / (expm1 + n), 1 + n / expm1
-        at_x = log_score.gather(-1, x[..., None])[..., 0]
-        at_x0 = log_score.gather(-1, x0[..., None])[..., 0]
-        positive = log_score.logsumexp(-1).exp() - at_x.exp()
-        others = log_score.sum(-1) - at_x
+        log_total, total, at_x, at_x0 = RowSums.apply(log_score, x, x0)
+        positive = log_total.exp() - at_x.exp()
+        others = total - at_x
         clean = low * others, (n - 1) * _minimum(low)
         moved = others + (high - 1) * at_x0, _minimum(high) - (n - 2)
         negative, constant = (torch.where(x == x0, a, b) for a, b in zip(clean, moved, strict=True))

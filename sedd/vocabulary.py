@@ -7,6 +7,7 @@ from torch.nn.functional import linear
 
 from foundation.transformer import modulate, zeroed
 from sedd.codebook_layers import LowRankHead
+from sedd.row_sums import log_totals
 
 
 class OutputLayer(nn.Module):
@@ -136,7 +137,7 @@ class LogitSums(torch.autograd.Function):
         ctx: FunctionCtx, h: Tensor, weight: Tensor, bias: Tensor, x0: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits = product(h, weight, bias)  # [M, V]
-        total = logits.logsumexp(-1)
+        total = log_totals(logits)
         ctx.save_for_backward(h, weight, logits, total, x0)
         return total, logits.gather(-1, x0[:, None])[:, 0]
 
