@@ -13,6 +13,7 @@ from urllib.parse import quote
 from audio.page.clips import HALF, Clip, Picture
 from audio.page.curves import IMPORTANT, Curves, draw, panels
 from audio.page.sections import Cell, Row, Section
+from audio.page.settings import Part
 from audio.page.tables import Table, table_html
 from foundation.files import bytes_of
 
@@ -110,18 +111,16 @@ def cell_html(folder: Path, cell: Cell, axis: float) -> str:
     )
 
 
-def part_html(seconds: tuple[float, float] | None, axis: float) -> str:
-    """Return the mark of a regenerated part over waveform and spectrogram."""
-    if seconds is None:
+def part_html(part: Part | None, axis: float) -> str:
+    """Return the mark of the part that a model made over waveform and spectrogram."""
+    if part is None:
         return ""
-    left, wide = (100 * at / (axis or 1) for at in (seconds[0], seconds[1] - seconds[0]))
+    left, wide = (100 * at / (axis or 1) for at in (part.start, part.stop - part.start))
     return f'<div class="part" style="left:{left:.2f}%;width:{wide:.2f}%"></div>'
 
 
-def part_line(seconds: tuple[float, float] | None) -> str:
-    if seconds is None:
-        return ""
-    return f'<p class="times">regenerated from {seconds[0]:.2f} to {seconds[1]:.2f} s</p>'
+def part_line(part: Part | None) -> str:
+    return "" if part is None else f'<p class="times">{escape(str(part))}</p>'
 
 
 def waveform_html(clip: Clip, width: str) -> str:

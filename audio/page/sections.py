@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from audio.page.clips import PLAYED, Clip, ClipReader
+from audio.page.settings import Part, entry, part_of, settings_of
 from foundation.files import printable
 
 Files = dict[str, Path]  # of a folder, by their names without suffix
@@ -25,15 +26,12 @@ LAST = ("sample", "noise", "refined")
 
 @dataclass(frozen=True)
 class Cell:
-    """A clip in a row, by a label, with the text of its settings.
-
-    `part` is where a part of it was regenerated: start and end in seconds.
-    """
+    """A clip in a row, by a label, with the text of its settings and the part a model made."""
 
     label: str
     clip: Clip
     settings: str = ""
-    part: tuple[float, float] | None = None
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -90,29 +88,6 @@ def sections_of(root: Path, files: Sequence[Path], reader: ClipReader) -> list[S
 
 def is_step(folder: Path, parent: Path) -> bool:
     return folder.parent == parent and STEP.fullmatch(folder.name) is not None
-
-
-def settings_of(path: Path) -> object:
-    """Return what the JSON file beside a clip holds; None if there is none."""
-    try:
-        return json.loads(path.with_suffix(".json").read_text())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def entry(content: object, *names: str) -> object:
-    """Return what lies in dicts under names; None where it isn't so."""
-    for name in names:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content
-
-
-def part_of(content: object) -> tuple[float, float] | None:
-    """Return the seconds that settings of `sample` regenerate."""
-    part = entry(content, "settings", "regenerate")
-    if not isinstance(part, list) or [type(one) in (int, float) for one in part] != [True, True]:
-        return None
-    return (part[0], part[1]) if 0 <= part[0] < part[1] < float("inf") else None
 
 
 def by_model(files: Files) -> dict[str, Files]:
@@ -227,4 +202,4 @@ def cell_of(path: Path | None, label: str, reader: ClipReader) -> Cell | None:
         return None
     content = settings_of(clip.path)
     text = "" if content is None else json.dumps(content, indent=1)
-    return Cell(printable(label), clip, text, part_of(content))
+    return Cell(printable(label), clip, text, part_of(content, clip.seconds))

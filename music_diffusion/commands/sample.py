@@ -144,8 +144,7 @@ def sample(
                 cond=asked if isinstance(asked, Control) else repeated(asked, number),
             )  # fmt: skip
         one = {"seed": seed + first, "count": number, "batch_size": number, "steps": None}
-        around = given.around if given else None
-        files += folder.write(clips, model, sampler, settings | one, around)
+        files += folder.write(clips, model, sampler, settings | one, given)
     return files
 
 

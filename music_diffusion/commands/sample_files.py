@@ -1,19 +1,20 @@
 """Files of generated audio: WAV, spectrogram, and the settings that make them again."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from audio import files as audio
-from audio.page.sections import entry, settings_of
+from audio.page.settings import entry, settings_of
 from audio.page.write import update_page
 from audio.spectrogram import write_spectrogram
 from foundation.audio_module import AudioModel
 from foundation.files import output_folder, user_path, write_json
 from foundation.sampler import Sampler
 from foundation.settings import as_settings
+from music_diffusion.commands.prompt import Prompt
 from music_diffusion.commands.runs import model_name
 from music_diffusion.provenance import made_now
 
@@ -33,23 +34,25 @@ class SampleFolder:
         model: AudioModel,
         sampler: Sampler | None,
         settings: Mapping,
-        around: Callable[[Tensor], Iterable[Tensor]] | None = None,
+        prompt: Prompt | None = None,
     ) -> list[Path]:
         """Write clips [B, C, T], which these settings of `sample` generated together.
 
-        `around` returns the pieces of a file that a clip is a part of.
+        Clips that continue or repair a `prompt` are written with what of its file lies around them.
         """
         saved = str((model.provenance or {}).get("time", ""))
         name = model_name(str(settings["checkpoint"]), saved)
         made, files = {**made_now(), "name": name, "model": model.provenance}, []
         self._tell_of_others(name)
+        if prompt is not None and prompt.keep is None:
+            made["continued_from"] = prompt.total / prompt.rate
         if model.codec is not None:
             made["codec"] = model.codec.fingerprint
         number = 0
         for index, clip in enumerate(clips):
             while (path := self.folder / f"sample_{number}.wav").exists():
                 number += 1
-            pieces = [clip] if around is None else around(clip)
+            pieces = [clip] if prompt is None else prompt.around(clip)
             audio.write_pieces(path, pieces, clip.shape[0], model.sample_rate)
             write_spectrogram(path.with_suffix(".png"), clip, model.sample_rate)
             used = sampler and as_settings(sampler)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from audio.page.clips import HALF, Clip, ClipReader, Picture
 from audio.page.render import plot_style
+from audio.page.settings import Part, part_of, settings_of
 from foundation.errors import MissingFileError
 from music_diffusion.studio.jobs import Job, Jobs
 from music_diffusion.studio.library import OWN, Library
@@ -45,7 +46,13 @@ def described(clip: Clip, reference: str, library: Library) -> dict:
         "waveform": clip.waveform,
         "box": f"-0.5 0 {clip.bars} {2 * HALF}",
         "picture": picture and pictured(picture, library),
+        "part": marked(part_of(settings_of(clip.path), clip.seconds)),
     }
+
+
+def marked(part: Part | None) -> dict | None:
+    """Return the part of a clip that a model made: where it is, and in words."""
+    return part and {"start": part.start, "stop": part.stop, "text": str(part)}
 
 
 def pictured(picture: Picture, library: Library) -> dict:

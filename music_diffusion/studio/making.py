@@ -160,8 +160,7 @@ def make(
                 on_step=in_all(on_step, first, number, request.count),
             ).float().cpu()  # fmt: skip
             one = {"seed": request.seed + first, "count": number, "batch_size": number}
-            around = prompt.around if prompt else None
-            files += out.write(clips, model, sampler, settings | one, around)
+            files += out.write(clips, model, sampler, settings | one, prompt)
     return files
 
 

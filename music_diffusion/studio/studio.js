@@ -79,14 +79,24 @@ window.studio = (() => {
     const button = (text, action, title) => make("button", {
       type: "button", title, onclick: () => act({ action, job: job.name, clip: clip.reference }),
     }, text);
+    const [frame, audio] = player(clip, KINDS[job.kind] + ", " + job.summary + ", " + label);
+    if (clip.part) frame.append(mark(clip));
     return make("article", { class: "cell" },
       make("header", {}, make("h3", {}, label), make("span", {}, length(clip.seconds))),
-      ...player(clip, KINDS[job.kind] + ", " + job.summary + ", " + label),
+      frame, clip.part && make("p", { class: "made" }, clip.part.text), audio,
       make("div", { class: "actions" },
         job.kind === "song" ? null : button("Vary", "vary", "More clips that resemble this one"),
         button("Continue", "continue", "Open it in Repair, to continue or to repair it"),
         button("Use as init", "init", "New clips start from this one"),
         make("a", { href: clip.url, download: job.name + "_" + clip.name }, "Download")));
+  }
+
+  // What a model made of a file's sound is shaded, as on the listening pages.
+  function mark({ part, seconds }) {
+    const shade = make("div", { class: "part" });
+    shade.style.left = 100 * part.start / seconds + "%";
+    shade.style.width = 100 * (part.stop - part.start) / seconds + "%";
+    return shade;
   }
 
   function originalCell(clip) {

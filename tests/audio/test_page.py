@@ -215,11 +215,10 @@ def test_folders_without_a_common_name_are_refused(tmp_path):
         write_comparison([tmp_path / "x", tmp_path / "y"], tmp_path / "both")
 
 
-@pytest.mark.parametrize("part", [[1], [2, 1], ["a", "b"], [True, 2], [0, 1e999], {}, "12"])
-def test_settings_that_regenerate_nothing_mark_nothing(tmp_path, part):
-    write(tmp_path / "a.wav").with_suffix(".json").write_text(
-        json.dumps({"settings": {"regenerate": part}})
-    )
+@pytest.mark.parametrize("part", [[1], [2, 1], ["a", "b"], [True, 2], [0, 1e999], {}, "12", 9, -1])
+def test_settings_of_no_part_mark_nothing(tmp_path, part):
+    content = {"settings": {"regenerate": part}, "made": {"continued_from": part}}
+    write(tmp_path / "a.wav").with_suffix(".json").write_text(json.dumps(content))
     assert 'class="part"' not in write_page(tmp_path).read_text()
 
 

@@ -79,6 +79,9 @@ def test_a_prompt_is_continued_or_repaired_and_metadata_reaches_the_model(traine
     sample = ["sample", trained, "--count", "1", "--prompt", "prompt.wav"]
     assert cli.main([*sample, "--seconds", "0.5", "--out", "a"]) == 0
     assert audio.probe("a/sample_0.wav").num_samples == 12000
+    page = Path("a/index.html").read_text()
+    assert 'class="part" style="left:66.67%;width:33.33%"' in page
+    assert "continued from 1.00 to 1.50 s" in page
     assert cli.main([*sample, "--regenerate", "[0.25, 0.5]", "--out", "b"]) == 0
     made = audio.read("b/sample_0.wav")
     assert (made[:, 2000:4000].abs() < 0.01).all() and made.shape[-1] == 8000
