@@ -16,7 +16,7 @@ from foundation.checks import check_not_empty, check_optimizer_options
 from foundation.codec import Codec, Frozen
 from foundation.compiled import Compiled
 from foundation.conditioner import ConditionalNet
-from foundation.conditions import Conditions, read_conditions
+from foundation.conditions import CONDITIONS, Conditions, conditions_in
 from foundation.control import Control
 from foundation.errors import UserError
 from foundation.fused_module import clip_gradients
@@ -26,7 +26,6 @@ from foundation.weights import mismatch
 from foundation.windows import AudioWindow, TokenWindow
 
 BASE = "base"  # the name of the base model, where a checkpoint is asked for
-CONDITIONS = "conditions"  # in a checkpoint
 GOLDEN_RATIO = 0.618034  # turns evenly spaced times from batch to batch without ever repeating
 
 
@@ -299,9 +298,3 @@ class AudioModel(LightningModule, ABC):
                 f"the checkpoint was trained on codec {theirs}, this one is {ours}: give the "
                 "codec and the level that it was made with"
             )
-
-
-def conditions_in(checkpoint: Mapping, source: str) -> Conditions | None:
-    """Return the conditions in what a file holds, if there are any."""
-    plain = checkpoint.get(CONDITIONS)
-    return None if plain is None else read_conditions(plain, source)

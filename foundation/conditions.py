@@ -14,6 +14,7 @@ from foundation.errors import UserError, unreadable
 from foundation.musical_key import KEYS, key_number
 
 TAGS, TEMPO, KEY = "tags", "tempo", "key"  # in a Cond: [B, tags], [B] in beats a minute, [B, 24]
+CONDITIONS = "conditions"  # in a checkpoint
 SHOWN = 40  # of the names in a message
 
 
@@ -110,6 +111,12 @@ class Conditions:
                 f"this model was trained without {name}, but with {self.describe()}: "
                 f"leave out {name}"
             )
+
+
+def conditions_in(checkpoint: Mapping, source: str) -> Conditions | None:
+    """Return the conditions in what a file holds, if there are any."""
+    plain = checkpoint.get(CONDITIONS)
+    return None if plain is None else read_conditions(plain, source)
 
 
 def read_conditions(plain: object, source: str) -> Conditions:

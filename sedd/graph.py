@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
+from foundation.checks import check_at_least
 from foundation.errors import UserError
 from sedd.row_sums import RowSums
 
@@ -139,7 +140,7 @@ class Absorb(Graph):
     codebook_size: int
 
     def __post_init__(self) -> None:
-        _check_size(self.codebook_size)
+        check_at_least(2, codebook_size=self.codebook_size)
 
     @property
     def dim(self) -> int:
@@ -213,7 +214,7 @@ class Uniform(Graph):
     codebook_size: int
 
     def __post_init__(self) -> None:
-        _check_size(self.codebook_size)
+        check_at_least(2, codebook_size=self.codebook_size)
 
     @property
     def dim(self) -> int:
@@ -296,8 +297,3 @@ def jumps_to_limit(graph: Graph) -> bool:
     moved = -math.expm1(-1)
     law = (1 - moved) * one_hot(token, graph.dim) + moved * graph.limit_law()
     return torch.allclose(graph.transition(token, torch.ones(())).to(law), law, atol=1e-4)
-
-
-def _check_size(codebook_size: int) -> None:
-    if codebook_size < 2:
-        raise UserError(f"codebook_size must be at least 2, got {codebook_size}")

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import yaml
 from torch import Tensor
 
-from foundation.audio_module import CONDITIONS
-from foundation.conditions import read_conditions
+from foundation.conditions import CONDITIONS, read_conditions
 
 CARD = "README.md"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from foundation.audio_module import CONDITIONS
+from foundation.conditions import CONDITIONS
 from foundation.errors import UserError
 from foundation.files import output_folder, replacing, write_json
 from foundation.settings import CONFIG

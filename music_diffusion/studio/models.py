@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from foundation.audio_module import AudioModel, conditions_in
-from foundation.conditions import Conditions
+from foundation.audio_module import AudioModel
+from foundation.conditions import Conditions, conditions_in
 from foundation.errors import UserError
 from foundation.sampler import Sampler
 from foundation.settings import content_of
