@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, distributed
 
@@ -15,6 +15,7 @@ from audio import files as audio_files
 from audio.segments import spread_segments
 from callbacks.demo import KEEP, log_clips, prune, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
+from callbacks.prepared import PreparedCallback
 from callbacks.reference_clips import decoded, validation_files
 from callbacks.trial import is_trial
 from callbacks.validation import warn_without_validation
@@ -46,7 +47,7 @@ class Measurement:
     scores: dict[str, float] = field(default_factory=dict)
 
 
-class FAD(Callback):
+class FAD(PreparedCallback):
     """Score clips of the model, with its averaged weights, against real music at validations.
 
     Each process makes its part of `num_clips` through `pl_module.demo`, a few at each validation
@@ -117,10 +118,14 @@ class FAD(Callback):
     def load_state_dict(self, state_dict: dict) -> None:
         self._last_step, self.history = state_dict["last_step"], list(state_dict["history"])
 
-    def setup(self, trainer: Trainer, pl_module: AudioModel, stage: str) -> None:
+    def prepare(self) -> None:
+        """Make the embedding; UserError where its options, its package or its file are wrong."""
         if self._scorer is None:
             with isolate_rng():
                 self._scorer = ClipScorer(make_or_replace(self.embedding))
+
+    def setup(self, trainer: Trainer, pl_module: AudioModel, stage: str) -> None:
+        self.prepare()
 
     def on_train_start(self, trainer: Trainer, pl_module: AudioModel) -> None:
         warn_without_validation(trainer, self)

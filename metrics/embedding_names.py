@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from typing import Literal
 
 import torch
 
@@ -18,7 +19,10 @@ from metrics.vggish import VGGish
 
 DEFAULT = "musicnn"
 # Short spellings for the command line and YAML; any other embedding is named by its class.
-SPELLINGS: dict[str, Callable[[], Embedding]] = {
+Spelling = Literal[
+    "musicnn", "vggish", "pann_8k", "pann_16k", "pann_32k", "logmel", "clap", "encodec"
+]  # fmt: skip
+SPELLINGS: dict[Spelling, Callable[[], Embedding]] = {
     "musicnn": Musicnn,
     "vggish": VGGish,
     "pann_8k": partial(PANN, 8000),
@@ -28,8 +32,9 @@ SPELLINGS: dict[str, Callable[[], Embedding]] = {
     "clap": partial(LibraryEmbedding, "clap"),
     "encodec": partial(LibraryEmbedding, "encodec"),
 }
-# A callable first: jsonargparse then makes the class named in YAML when it is needed, not before.
-EmbeddingChoice = Callable[[], Embedding] | Embedding | str
+# A callable before a class: jsonargparse then makes what YAML names when it is needed, not before.
+# Spellings before both, or it would write them as callables, which it can't.
+EmbeddingChoice = Spelling | Callable[[], Embedding] | Embedding | str
 
 
 def make_embedding(choice: EmbeddingChoice) -> Embedding:

@@ -12,6 +12,7 @@ from torch import Tensor
 from callbacks.checkpoint import BestCheckpoint, StepCheckpoint
 from callbacks.ema import EMA
 from callbacks.nonfinite import NonFinite
+from callbacks.prepared import prepare_callbacks
 from callbacks.run_folder import RunFolder, local_folder
 from codec.jukebox import JukeboxCodec
 from datamodules.header import Header
@@ -166,6 +167,7 @@ def _fit_objects(
         "use_distributed_sampler": False,  # our data modules give each process its share already
     }
     trainer = RunTrainer(**options)
+    prepare_callbacks(trainer)
     if trainer.is_global_zero and (folder := local_folder(trainer)):
         run.take(folder)
     trainer.fit(model, datamodule=data, ckpt_path=resumed)

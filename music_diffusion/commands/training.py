@@ -16,6 +16,7 @@ from callbacks.listening_page import ListeningPage
 from callbacks.loop_counts import LoopCounts
 from callbacks.nonfinite import NonFinite
 from callbacks.optimizer_settings import OptimizerSettings
+from callbacks.prepared import prepare_callbacks
 from callbacks.resumed_states import ResumedStates
 from callbacks.run_folder import RunFolder, local_folder
 from callbacks.run_summary import RunSummary
@@ -121,6 +122,7 @@ class CommandLine(LightningCLI):
     def instantiate_classes(self) -> None:
         with errors_of_constructors():
             super().instantiate_classes()
+        prepare_callbacks(self.trainer)
         if self.content and isinstance(self.model, AudioModel):
             self.model.settle(self.content, str(self.resumed))
 

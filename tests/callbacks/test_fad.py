@@ -126,8 +126,10 @@ def test_missing_weights_at_a_path_that_was_given_are_a_mistake(tmp_path):
 def test_yaml_names_the_embedding(name):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(FAD, "fad")
-    options = parser.instantiate(parser.parse_object({"fad": {"embedding": name}}))
-    assert isinstance(make_or_replace(options.fad.embedding), LogMel)
+    parsed = parser.parse_object({"fad": {"embedding": name}})
+    assert isinstance(make_or_replace(parser.instantiate(parsed).fad.embedding), LogMel)
+    again = parser.parse_string(parser.dump(parsed))  # as a run's config.yaml
+    assert isinstance(make_or_replace(parser.instantiate(again).fad.embedding), LogMel)
     settings = {"class_path": "VGGish", "init_args": {"path": None}}
     options = parser.instantiate(parser.parse_object({"fad": {"embedding": settings}}))
     assert callable(options.fad.embedding)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from lightning.pytorch.loggers import CSVLogger
 
 import music_diffusion as md
 from audio import files as audio
+from callbacks.fad import FAD
 from datamodules.token_data import TokenDataModule
 from datamodules.wav import WavDataModule
 from foundation.errors import MissingFileError, UserError
+from metrics.vggish import VGGish
 from music_diffusion.commands import main as cli
 from music_diffusion.commands import trainer as trainers
 from music_diffusion.commands.runs import find_checkpoint, folder_of, runs_below
@@ -76,6 +79,22 @@ def test_mistakes_in_data_are_found_before_a_logger_starts_and_leave_nothing(dat
     with pytest.raises(UserError):
         md.fit(Tone(), data(), options={"logger": logger, "max_steps": 1, "accelerator": "cpu"})
     assert not logger.started and not RUNS.exists() and not (elsewhere / "logs").exists()
+
+
+def test_a_wrong_embedding_is_found_before_a_logger_starts(elsewhere):
+    logger = Outside(elsewhere / "logs")
+    wrong = FAD(embedding=partial(VGGish, "nowhere.pth"))
+    with pytest.raises(UserError, match="no weights at nowhere.pth"):
+        md.fit(Tone(), Clips(), options={"logger": logger, "callbacks": [wrong]})
+    assert not logger.started and not RUNS.exists()
+
+
+def test_a_configs_wrong_embedding_is_found_before_a_logger_starts(fit):
+    wrong = "{class_path: VGGish, init_args: {path: nowhere.pth}}"
+    loggers = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs"]
+    fad = ["--trainer.callbacks+=callbacks.fad.FAD", f"--trainer.callbacks.embedding={wrong}"]
+    fit(*loggers, *fad, status=2)
+    assert not Path("logs").exists() and not RUNS.exists()
 
 
 def test_a_logger_starts_once_all_is_known(elsewhere):
@@ -371,7 +390,7 @@ def test_an_error_in_a_users_constructor_shows_its_line(option, fit):
     Path("own_bad.py").write_text(BAD)
     with pytest.raises(ValueError, match="^no such value$") as caught:
         fit(option)
-    assert caught.traceback[-1].path.name == "own_bad.py" and caught.value.__cause__ is None
+    assert Path(caught.traceback[-1].path).name == "own_bad.py" and caught.value.__cause__ is None
 
 
 BAD = """
