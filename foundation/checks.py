@@ -46,11 +46,18 @@ def check_not_empty(**settings: object) -> None:
 def check_workers(num_workers: int, least: int = 0) -> None:
     """Check a number of data workers: thousands would take all memory before the first reads."""
     check_at_least(least, num_workers=num_workers)
+    check_processes(num_workers=num_workers)
+
+
+def check_processes(**settings: int) -> None:
+    """Check numbers of processes, given by name, against what a machine can start."""
     cores = os.cpu_count() or 1
-    if num_workers > (most := max(64, 8 * cores)):
-        raise UserError(
-            f"num_workers must be at most {most} on a machine of {cores} cores, got {num_workers}"
-        )
+    most = max(64, 8 * cores)
+    for name, value in settings.items():
+        if value > most:
+            raise UserError(
+                f"{name} must be at most {most} on a machine of {cores} cores, got {value}"
+            )
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

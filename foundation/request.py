@@ -29,8 +29,7 @@ def check_request(
     if not isinstance(count, int):
         raise UserError(f"count must be a whole number, got {count!r}")
     check_at_least(1, count=count)
-    if seconds is not None and not (isinstance(seconds, Real) and 0 < seconds < math.inf):
-        raise UserError(f"seconds must be positive, got {seconds!r}")
+    check_seconds(seconds)
     if not 0 <= strength <= 1:
         raise UserError(f"strength must be in [0, 1], got {strength}")
     for name, audio in (("prompt", prompt), ("init", init)):
@@ -44,6 +43,12 @@ def check_request(
             raise UserError(f"cond {name} must list a value for each of {count} clips: {values}")
     if keep is not None:
         _check_keep(prompt, keep, init, seconds)
+
+
+def check_seconds(seconds: object) -> None:
+    """Raise UserError for a length that no sound has; None is a default."""
+    if seconds is not None and not (isinstance(seconds, Real) and 0 < float(seconds) < math.inf):
+        raise UserError(f"seconds must be positive, got {seconds!r}")
 
 
 def _check_audio(name: str, audio: object) -> None:

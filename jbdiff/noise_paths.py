@@ -7,16 +7,15 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from foundation.errors import UserError
+from foundation.checks import check_choice, check_fraction
 
 STYLES = ("random", "constant", "region", "walk")
 
 
-def check(style: str, step_size: float) -> None:
-    if style not in STYLES:
-        raise UserError(f"the noise style must be {', '.join(STYLES)}, got {style!r}")
-    if not 0 <= step_size <= 1:
-        raise UserError(f"a noise step size must be in [0, 1], got {step_size}")
+def check(style: str, step_size: float, of: str = "") -> None:
+    """Raise UserError for a style that doesn't exist, and a size out of range; `of` names both."""
+    check_choice(f"{of}noise_style", style, STYLES)
+    check_fraction(**{f"{of}noise_step_size": step_size})
 
 
 def noise_path(

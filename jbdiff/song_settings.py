@@ -7,6 +7,7 @@ from audio import crossfade
 from foundation.audio_module import BASE
 from foundation.checks import check_at_least
 from foundation.errors import UserError
+from foundation.request import check_seconds
 from jbdiff import noise_paths
 from jbdiff.levels import BASE_FOLDER, COARSEST
 from jbdiff.samplers import DDIM, DPM, LatentSampler
@@ -129,8 +130,8 @@ class Song:
         if set(levels) - known or len(set(levels)) != len(levels):
             raise UserError(f"levels must be some of 3, 2, 1 and 0, such as 210, got {levels!r}")
         check_at_least(1, token_multiplier=self.token_multiplier, count=self.count)
-        if self.seconds is not None and self.seconds <= 0:
-            raise UserError(f"seconds must be positive, got {self.seconds}")
+        check_seconds(self.seconds)
+        check_at_least(0, **{"dance.crossfade": self.dance.crossfade})
         if not levels and not (self.init_audio and self.dance.checkpoint):
             raise UserError("without levels there must be init_audio and dance.checkpoint")
         fractions = {"init_strength": self.init_strength}
@@ -143,7 +144,7 @@ class Song:
         read_sections(self.sections)
         crossfade.check(self.dance.crossfade_style)
         noise_paths.check(self.noise_style, self.noise_step_size)
-        noise_paths.check(self.dance.noise_style, self.dance.noise_step_size)
+        noise_paths.check(self.dance.noise_style, self.dance.noise_step_size, "dance.")
 
     def _default_levels(self) -> str:
         """Take level 3 where no other level has a checkpoint, and the published levels else."""
@@ -157,6 +158,7 @@ class Song:
                 f"levels {self.levels!r} needs {name}.checkpoint: train it with "
                 f"fit --model.jb_level {name[-1]}, or leave that level out"
             )
+        check_at_least(0, **{f"{name}.guidance": settings.guidance})
         return {
             f"{name}.init_strength": settings.init_strength,
             f"{name}.guidance_rescale": settings.guidance_rescale,

@@ -1,6 +1,7 @@
 """What values an option takes, in words, and whether a given one is of them."""
 
 import ast
+import math
 from collections.abc import Iterator
 
 from music_diffusion.commands.signature import Module, Option
@@ -119,8 +120,7 @@ def _fits(kind: str | list[str], low: str, value: str) -> bool:
     if kind in ("str", "Path"):
         return True
     try:
-        return kind != "int" or float(low).is_integer() if float(low) == float(low) else True
+        number = int(low) if kind == "int" else float(low)
     except ValueError:
         return False
-    except OverflowError:
-        return True
+    return kind == "int" or math.isfinite(number)

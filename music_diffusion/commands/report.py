@@ -9,8 +9,8 @@ import torch
 from audio import files as audio
 from audio.page.write import PAGE, check_ours
 from foundation.checks import check_at_least
-from foundation.errors import UserError
 from foundation.files import output_folder, printable, read_json, user_path, write_json
+from foundation.request import check_seconds
 from metrics.embedding import Embedding, MissingWeights
 from metrics.embedding_names import DEFAULT, EmbeddingChoice, make_embedding
 from metrics.logmel import LogMel
@@ -60,8 +60,7 @@ def report(
     source, where = user_path(generated, "generated"), find_device(device)
     found = generated_files(source)
     length = length_of(found) if seconds is None else seconds
-    if length <= 0:
-        raise UserError(f"seconds must be positive, got {seconds}")
+    check_seconds(length)
     real = audio.find(reference)
     trained = None if training is None else audio.find(training)
     folder = output_folder(place_of(source) if out is None else out)

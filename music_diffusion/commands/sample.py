@@ -15,9 +15,11 @@ import sedd.remasking  # noqa: F401 (imported so that every sampler's short name
 from audio import files as audio
 from foundation.audio_module import AudioModel
 from foundation.batch import Cond
+from foundation.checks import check_at_least, check_fraction
 from foundation.control import GUIDANCE, Control
 from foundation.errors import UserError
 from foundation.files import user_path
+from foundation.request import check_seconds
 from foundation.sampler import Sampler
 from jbdiff.published import published_models
 from jbdiff.song_maker import make_song as make_with
@@ -33,6 +35,7 @@ from music_diffusion.own_parts import check_own_sampler
 log = logging.getLogger(__name__)
 Asked = Control | Mapping[str, str] | None
 MORE = 60  # seconds of initial audio after the last that a window of the result may reach
+DELAY = 0.5  # seconds before a bar is shown, in which a model refuses what it can't do
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
 
 
@@ -110,8 +113,9 @@ def sample(
         UserError: for what the model can't do, for values out of range, and for unreadable files
     """
     settings = {name: value for name, value in locals().items() if name != "sampler"}
-    if min(count, batch_size) < 1:
-        raise UserError(f"count and batch_size must be at least 1, got {count} and {batch_size}")
+    check_at_least(1, count=count, batch_size=batch_size)
+    check_fraction(init_strength=init_strength)
+    check_seconds(seconds)
     seed, folder = chosen_seed(seed), SampleFolder(out)
     settings["checkpoint"] = find_checkpoint(checkpoint)
     model = load_model(settings["checkpoint"], accelerator, sample_rate)
@@ -134,11 +138,9 @@ def sample(
     for first, number in batches(count, at_once):
         clip = f"{first + 1}" if number == 1 else f"{first + 1} to {first + number}"
         title, last = f"sampling {clip} of {count}", first + number == count
-        with tqdm(desc=title, bar_format=BAR, leave=last, disable=None) as bar:
-            if bar.disable:
-                log.info("%s", title)
+        with tqdm(desc=title, bar_format=BAR, leave=last, disable=None, delay=DELAY) as bar:
             clips = generate(
-                model, bar, seconds=seconds, count=number, prompt=given and given.audio,
+                model, bar, title, seconds=seconds, count=number, prompt=given and given.audio,
                 keep=given and given.keep, init=init,
                 strength=init_strength, sampler=sampler, seed=seed + first,
                 cond=asked if isinstance(asked, Control) else repeated(asked, number),
@@ -164,10 +166,15 @@ def repeated(cond: Mapping[str, str] | None, count: int) -> Cond | None:
 
 
 @torch.inference_mode()
-def generate(model: AudioModel, bar: tqdm, **options) -> Tensor:
-    """Call a model's generate, showing how far it is."""
+def generate(model: AudioModel, bar: tqdm, title: str, **options) -> Tensor:
+    """Call a model's generate, showing how far it is; nothing of what it refuses at once."""
+    tell = not bar.disable
 
     def advance(done: int, total: int) -> None:
+        nonlocal tell
+        if not tell:
+            log.info("%s", title)
+            tell = True
         bar.total = total
         bar.update(done - bar.n)
 

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.progress import Progress
-from foundation.checks import check_at_least
+from foundation.checks import check_at_least, check_processes
 from foundation.errors import UserError
 from music_diffusion.commands.accelerators import (
     REFRESH,
@@ -133,6 +133,8 @@ def check_counts(interval: object, options: Mapping[str, object]) -> None:
         value = options.get(name)
         if isinstance(value, (int, float)):
             check_at_least(least, **{f"trainer: {name}": value})
+    if isinstance(devices := options.get("devices"), int):
+        check_processes(**{"trainer: devices": devices})
     if interval == 0:
         raise UserError(
             "trainer: val_check_interval must be above 0, got 0; --trainer.limit_val_batches 0 "

@@ -68,6 +68,9 @@ def test_numbers_below_zero_and_flags_are_values():
             "--second is no option of sample: did you mean --s",
         ),
         ("sample", ["a.ckpt", "--count", "many"], "--count needs a whole number, got 'many'"),
+        ("sample", ["a.ckpt", "--seconds", "nan"], "--seconds needs a number, got 'nan'"),
+        ("sample", ["a.ckpt", "--guidance", "inf"], "--guidance needs a number, got 'inf'"),
+        ("fad", [".", ".", "--seed", "1e12"], "--seed needs a whole number, got '1e12'"),
         ("sample", ["a.ckpt", "--too_loud", "x"], "--too_loud needs skip, clip or scale"),
         ("sample", ["a.ckpt", "--regenerate", "4.0"], "such as 4.0,6.5, got 4.0"),
         (
