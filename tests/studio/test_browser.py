@@ -1,6 +1,7 @@
 """The studio in Chromium: make, cancel, repair by dragging, song, votes; skipped without it."""
 
 import csv
+import threading
 
 from tests.studio.conftest import WAIT, write_config
 
@@ -78,6 +79,24 @@ def test_cancel_and_a_closed_page(page, browser, served):
     assert len(served.studio.jobs.jobs) == before + 1
 
 
+def test_a_job_whose_steps_are_done_is_finishing_until_its_files_are_there(page, served):
+    written = threading.Event()
+
+    def work(folder, device, on_step):
+        on_step(3, 3)
+        written.wait()
+        return []
+
+    name = served.studio.jobs.submit("make", {"model": "base"}, work).name
+    card = page.locator(f".job[data-job='{name}']:visible")
+    try:
+        card.get_by_text("finishing: the sound is decoded and written").wait_for()
+        assert card.locator("progress").get_attribute("value") is None  # it moves, without an end
+    finally:
+        written.set()
+    done(card)
+
+
 def test_repair_a_part_that_is_dragged(page, music, served):
     open_tab(page, "Repair")
     page.locator("input[type=file]:visible").set_input_files(music / "music" / "low" / "0.wav")
@@ -99,6 +118,8 @@ def test_repair_a_part_that_is_dragged(page, music, served):
     assert [text.strip() for text in card.locator("h3").all_inner_texts()] == [
         "original", "clip 1", "clip 2",
     ]  # fmt: skip
+    card.locator(".part").first.wait_for()
+    assert card.locator(".made").count() == 2
     settings = served.studio.jobs.newest(1)[0].settings
     assert abs(settings["start"] - 0.5) < 0.02 and abs(settings["stop"] - 1.1) < 0.02
     with page.expect_download() as download:
