@@ -195,7 +195,7 @@ window.studio = (() => {
     function build() {
       const fields = Object.entries(props.value || {}).map(([name, value]) => make("label", {},
         make("span", {}, words(name)),
-        make("input", { type: "number", step: "any", value, name, placeholder: value === null ? "the model's" : "", oninput: (event) => {
+        make("input", { type: "number", step: "any", value, name, placeholder: value === null ? "default" : "", oninput: (event) => {
           const given = event.target.value;
           props.value = { ...props.value, [name]: given === "" ? null : Number(given) };
         } })));
@@ -348,7 +348,8 @@ window.studio = (() => {
       shown.replaceChildren();
       if (!key) return;
       const [frame, audio] = player(value.clip, title);
-      shown.append(frame, audio);
+      const name = value.clip.name.replace(/^[0-9a-f]{8}_/, "");  // of an upload, with its number
+      shown.append(make("p", { class: "made" }, name + ", " + length(value.clip.seconds)), frame, audio);
       if (region) shown.append(part(frame, audio, value.clip, props));
     }
 
