@@ -69,11 +69,13 @@ def contents(
     curves: Curves,
     documents: dict[str, str],
 ) -> str:
-    """Return links to the parts of the page."""
+    """Return links to the parts of the page; a single one needs none."""
     links = [(f"table{i}", table.title) for i, table in enumerate(tables)]
     links += [(f"part{i}", section.title) for i, section in enumerate(sections)]
     links += [("curves", "Curves")] if curves else []
     links += [("settings", "Settings")] if documents else []
+    if len(links) < 2:
+        return ""
     return "".join(f'<a href="#{target}">{escape(title)}</a>' for target, title in links)
 
 
