@@ -70,7 +70,8 @@ def innermost(reason: str) -> tuple[str, str]:
     tail = re.sub(r"Parser key \"[\w.]+\":;?\s*", "", tail)
     found = "looked in the project" not in tail and "has no attribute" not in tail
     if found:
-        return f"--{key} {classes[-1]}: {tail}", f"--{key}.help {classes[-1]}"
+        owner = ".".join(keys[: len(classes)])  # a key more than classes is an option of the last
+        return f"--{key} {classes[-1]}: {tail}", f"--{owner}.help {classes[-1]}"
     outer = f"--{'.'.join(keys[:-1])}.help {classes[-2]}" if len(classes) > 1 else "--help"
     return f"--{key} {classes[-1]}: {tail}", outer
 

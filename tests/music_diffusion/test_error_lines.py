@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from music_diffusion.commands import launched
-from music_diffusion.commands.error_lines import explain
+from music_diffusion.commands.error_lines import explain, innermost
 
 
 def stopping(error: Exception) -> RuntimeError:
@@ -99,3 +99,9 @@ def test_a_launched_process_ends_after_the_first_one(rank, monkeypatch):
         assert left == [1]
     else:
         assert os.environ[launched.VARIABLE] == str(os.getpid())
+
+
+def test_a_wrong_option_of_a_class_names_the_help_of_the_class():
+    inside = 'Parser key "steps": needs a whole number, got x'
+    reason = f"Parser key \"sampler\": Problem with given class_path 'mylab.DPM': {inside}"
+    assert innermost(reason)[1] == "--sampler.help mylab.DPM"
