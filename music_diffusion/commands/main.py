@@ -42,6 +42,7 @@ shows where in the code an error comes from.
 TRAINER = ("fit", "validate", "test", "predict")
 COMMANDS = (*TRAINER, "encode", "convert", "export", "sample", "fad", "report", "page")
 COMMANDS += ("data", "studio", "quickstart", "download")
+TERMINATED = 128 + signal.SIGTERM  # the exit status
 
 
 def main(args: list[str] | None = None) -> int:
@@ -67,10 +68,12 @@ def main(args: list[str] | None = None) -> int:
         run(command, options)
     except BaseException as error:
         if interrupted(error):
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would break the exit
+            exit_undisturbed()
             print("stopped", file=sys.stderr)
             return 130
         if not isinstance(error, Exception):
+            if getattr(error, "code", None) == TERMINATED:
+                exit_undisturbed()
             raise
         return report(error)
     return 0
@@ -87,9 +90,16 @@ def report(error: Exception) -> int:
     return status
 
 
+def exit_undisturbed() -> None:
+    """Ignore Ctrl-C and SIGTERM from now on: one more would break what Python does at its exit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def terminate(*_: object) -> None:
+    exit_undisturbed()
     os.write(2, b"stopped\n")
-    sys.exit(128 + signal.SIGTERM)
+    sys.exit(TERMINATED)
 
 
 def run(command: str, args: list[str]) -> None:

@@ -246,22 +246,25 @@ def test_version_tells_the_commit(capsys):
     assert re.fullmatch(r"music-diffusion \d+\.\d+\.\d+ \(commit \S+\)\n", capsys.readouterr().out)
 
 
-def test_sigterm_stops_what_is_not_training(monkeypatch, capfd):
+@pytest.fixture
+def handlers():
+    """Python's handlers, back after a command that ignores signals while it exits."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_stops_what_is_not_training(again, monkeypatch, capfd, handlers):
     monkeypatch.setattr(cli, "run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit, match="143"):
         cli.main(["encode"])
+    os.kill(os.getpid(), again)  # breaks no exit
     assert capfd.readouterr().err == "stopped\n"
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's handler, back after a command that ignores Ctrl-C while it exits."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
-def test_ctrl_c_in_the_first_moments_is_one_too(monkeypatch, capsys, ctrl_c):
+def test_ctrl_c_in_the_first_moments_is_one_too(monkeypatch, capsys, handlers):
     def press():
         raise KeyboardInterrupt
 
@@ -270,7 +273,7 @@ def test_ctrl_c_in_the_first_moments_is_one_too(monkeypatch, capsys, ctrl_c):
     assert capsys.readouterr().err == "stopped\n"
 
 
-def test_ctrl_c_while_data_workers_start_is_one_too(monkeypatch, capsys, ctrl_c):
+def test_ctrl_c_while_data_workers_start_is_one_too(monkeypatch, capsys, handlers):
     """Lightning's teardown then asks for the length of loaders that haven't begun."""
 
     def run(*_: object) -> None:
@@ -284,7 +287,7 @@ def test_ctrl_c_while_data_workers_start_is_one_too(monkeypatch, capsys, ctrl_c)
     assert capsys.readouterr().err == "stopped\n"
 
 
-def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys, ctrl_c):
+def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys, handlers):
     def like_lightning(*_: object) -> None:
         try:
             raise KeyboardInterrupt
@@ -294,7 +297,8 @@ def test_ctrl_c_ends_every_command_with_130(monkeypatch, capsys, ctrl_c):
     monkeypatch.setattr(cli, "run", like_lightning)
     assert cli.main(["encode"]) == cli.main(["fit"]) == 130
     assert capsys.readouterr().err == "stopped\nstopped\n"
-    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # once more breaks no exit
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)  # once more breaks no exit
     monkeypatch.setattr(cli, "run", lambda *_: sys.exit(143))
     with pytest.raises(SystemExit, match="143"):
         cli.main(["fit"])
