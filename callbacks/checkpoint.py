@@ -24,9 +24,11 @@ from callbacks.validation import warn_without_validation
 from foundation.checks import check_at_least
 from foundation.errors import DivergedError, UserError
 from foundation.files import replacing
+from foundation.settings import content_of
 from foundation.sharded import whole
 
 log = logging.getLogger(__name__)
+BEST = "best.ckpt"
 CAUSES = {KeyboardInterrupt: "Ctrl-C", AgreedInterrupt: "Ctrl-C", SIGTERMException: "SIGTERM"}
 TERMINATED = 128 + 15  # the exit status shells give a process ended by SIGTERM
 
@@ -93,28 +95,43 @@ def all_finite(values: Iterable[object]) -> bool:
 class BestCheckpoint(RunCheckpoint):
     """Keep `best.ckpt`, the one with the lowest (or highest) monitored value at a validation.
 
+    A run that resumes from a checkpoint older than its best.ckpt replaces it by a better one only.
+
     Args:
         monitor: the value's name
         mode: min or max
     """
 
-    makes = "best.ckpt"
+    makes = BEST
 
     def __init__(self, monitor: str = "val/loss", mode: str = "min"):
         if mode not in ("min", "max"):
             raise UserError(f"mode must be min or max, got {mode!r}")
         self.monitor, self.sign = monitor, 1 if mode == "min" else -1
+        self.measure = f"{mode} {monitor}"
         self.best = float("inf")
 
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
+    def state_dict(self) -> dict[str, float | str]:
+        return {"best": self.best, "measure": self.measure}
 
     def load_state_dict(self, state_dict: dict) -> None:
         score = state_dict.get("best_model_score")  # of a checkpoint of earlier versions
-        self.best = state_dict["best"] if score is None else self.sign * float(score)
+        if state_dict.get("measure", self.measure) == self.measure:
+            self.best = state_dict["best"] if score is None else self.sign * float(score)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         warn_without_validation(trainer, self)
+        if trainer.ckpt_path and self.active(trainer):
+            written = self.written() if trainer.is_global_zero else math.inf
+            self.best = min(self.best, trainer.strategy.broadcast(written))
+
+    def written(self) -> float:
+        """Return the score of the run's best.ckpt; infinite where there is none, or of another."""
+        try:
+            state = content_of(self.folder / BEST)["callbacks"][self.state_key]
+            return float(state["best"]) if state.get("measure") == self.measure else math.inf
+        except (UserError, LookupError, AttributeError, TypeError, ValueError):  # damaged
+            return math.inf
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.active(trainer):
@@ -127,7 +144,7 @@ class BestCheckpoint(RunCheckpoint):
             log.warning("%s is %g at step %d", self.monitor, self.sign * value, trainer.global_step)
         if trainer.strategy.reduce_boolean_decision(math.isfinite(value) and value < self.best):
             self.best = value
-            trainer.save_checkpoint(self.folder / "best.ckpt")
+            trainer.save_checkpoint(self.folder / BEST)
 
 
 class StepCheckpoint(RunCheckpoint):

@@ -63,6 +63,30 @@ def test_a_resumed_run_knows_the_best_of_the_run_before(tmp_path):
     assert again.best == callbacks[0].best < float("inf")
 
 
+def test_a_best_newer_than_what_is_resumed_stays_unless_it_is_beaten(tmp_path):
+    fit(tmp_path, [BestCheckpoint(), StepCheckpoint(every_n_steps=2)], 3)
+    path = tmp_path / "checkpoints/best.ckpt"
+    fit(tmp_path, [BestCheckpoint()], 4, ckpt_path="last")
+    content = torch.load(path)
+    state = content["callbacks"]["BestCheckpoint"]
+    assert state["best"] < float("inf") and state["measure"] == "min val/loss"
+    state["best"] = -1.0  # better than any that follows
+    torch.save(content, path)
+    again, other = BestCheckpoint(), BestCheckpoint(mode="max")
+    fit(tmp_path, [again, StepCheckpoint()], 12, ckpt_path="last")
+    assert again.best == -1 and torch.load(path)["global_step"] == 4
+    fit(tmp_path, [other], 16, ckpt_path="last")  # by another measure that score means nothing
+    assert torch.load(path)["global_step"] == 16
+
+
+def test_a_damaged_best_is_replaced(tmp_path):
+    fit(tmp_path, [StepCheckpoint()], 3)
+    path = tmp_path / "checkpoints/best.ckpt"
+    path.write_bytes(b"no checkpoint")
+    fit(tmp_path, [BestCheckpoint()], 4, ckpt_path="last")
+    assert torch.load(path)["global_step"] == 4
+
+
 def test_a_value_that_nothing_logs_is_refused(tmp_path):
     with pytest.raises(UserError, match="val/lost isn't logged, but"):
         best(tmp_path, monitor="val/lost")
