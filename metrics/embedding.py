@@ -11,6 +11,7 @@ from audio.resample import KAISER_BEST as RESAMPLER
 from audio.resample import resample_kaiser_best
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
+from foundation.own_code import own_code
 from foundation.weights import fingerprint
 
 CHECKPOINTS = Path("ckpts")  # where download_ckpts.py puts files
@@ -98,7 +99,8 @@ class Embedding(nn.Module, ABC):
     def fingerprint(self) -> str:
         """A hash of weights and settings: only vectors of one fingerprint can be compared.
 
-        Settings are also what an instance keeps of its options: its numbers and texts.
+        Settings are also what an instance keeps of its options, its numbers and texts, and for a
+        class of the user's own the files that define it.
         """
         own = sorted(
             (name, value)
@@ -106,7 +108,7 @@ class Embedding(nn.Module, ABC):
             if isinstance(value, (int, float, str)) and name != "training"
         )
         options = f" {own}" if own else ""
-        text = f"{self.name} {self.sample_rate} {self.settings}{options}"
+        text = f"{self.name} {self.sample_rate} {self.settings}{options}{own_code(type(self))}"
         return fingerprint(text, self.state_dict())
 
 

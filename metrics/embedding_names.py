@@ -18,6 +18,7 @@ from metrics.pann import PANN
 from metrics.vggish import VGGish
 
 DEFAULT = "musicnn"
+ATTRIBUTES = ("name", "sample_rate", "dim", "shortest")  # that have no default
 # Short spellings for the command line and YAML; any other embedding is named by its class.
 Spelling = Literal[
     "musicnn", "vggish", "pann_8k", "pann_16k", "pann_32k", "logmel", "clap", "encodec"
@@ -44,9 +45,9 @@ def make_embedding(choice: EmbeddingChoice) -> Embedding:
         UserError: for a name that isn't known and for a class path that can't be found
         MissingFileError: where its weights aren't there
     """
-    if isinstance(choice, Embedding):
-        return choice
-    made = (find_class(choice) if isinstance(choice, str) else choice)()
+    made = choice
+    if not isinstance(made, Embedding):
+        made = (find_class(choice) if isinstance(choice, str) else choice)()
     if not isinstance(made, Embedding):
         raise UserError(f"{type(made).__name__} is no metrics.embedding.Embedding")
     if is_own(made):
@@ -56,6 +57,11 @@ def make_embedding(choice: EmbeddingChoice) -> Embedding:
 
 def try_embedding(made: Embedding) -> None:
     """Embed a moment of noise; UserError unless it gives finite vectors of `dim` numbers."""
+    if lost := [name for name in ATTRIBUTES if not hasattr(made, name)]:
+        raise UserError(
+            f"{type(made).__name__} lacks {' and '.join(lost)}, which an embedding must say "
+            "(docs/extending.md)"
+        )
     noise = torch.randn(1, 1, 2 * made.shortest, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         vectors = made(0.1 * noise)

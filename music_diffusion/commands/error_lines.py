@@ -37,6 +37,11 @@ INSTALLED = (
     *("safetensors", "matplotlib", "tqdm", "filelock", "numpy", "yaml"),
 )
 
+ABSTRACT = (  # how the parser says that a class can't be made, with the class's path
+    r"but ([\w.]+\.\w+) is abstract",
+    r"but (?:\S+ )?is abstract\s[\s\S]*?Given value: ([\w.]+)",
+)
+NOT_MADE = r"Can't instantiate abstract class (\w+) with.* abstract methods? '?(\w.*?)'?$"
 NEEDS = r"needs [\w .]+"  # of one alternative, without the value
 NO_CLASS = (
     r"\1 is no class that is known: give its path, such as mylab.MyClass (one of ours may be given "
@@ -136,6 +141,8 @@ def explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, RuntimeError) and re.search(PROCESS_LOST, str(error)):
         reason = str(error).split("] ", 1)[-1].splitlines()[0]
         return f"another process of this training is gone ({reason}): its output may say why", 1
+    if isinstance(error, TypeError) and (found := re.match(NOT_MADE, str(error))):
+        return f"{found[1]} lacks {found[2]}: its base class asks for it (docs/extending.md)", 2
     torchs = isinstance(error, RuntimeError) and re.search(NO_MEMORY, str(error))
     if torchs or isinstance(error, MemoryError):
         return (
@@ -195,8 +202,9 @@ def clear(message: str) -> str:
             "overlay goes after its own: --config sedd_absorb --config tiny, or --config jbdiff "
             "--config level3_small"
         )
-    if found := re.search(r"but (?:\S+ )?is abstract\s[\s\S]*?Given value: ([\w.]+)", message):
-        return abstract_class(found[1])
+    for pattern in ABSTRACT:
+        if found := re.search(pattern, message):
+            return abstract_class(found[1])
     # what may be made later, such as an embedding, is a callable to the parser
     message = re.sub(r"Type [\w.]*Callable\[.*\] expects a .* class:\s*", "", message)
     message = re.sub(r"\. Got value: Namespace\(.*\)", "", message)

@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> dict:
     """Read a file of settings; UserError for other files, and for those that expand without end."""
     with unreadable(f"{path} holds no settings in YAML"):
         loader = Loader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
+        node = root_of(loader)
         if node is not None and expanded(node) > LARGEST:
             raise ValueError(f"its aliases expand to more than {LARGEST} values")
         content = None if node is None else loader.construct_document(node)
@@ -55,6 +55,19 @@ def read_yaml(path: Path) -> dict:
         kind = "other names than texts" if isinstance(content, dict) else type(content).__name__
         raise UserError(f"{path} holds no settings in YAML, but {kind}")
     return content
+
+
+def root_of(loader: Loader) -> yaml.Node | None:
+    """Return a document's root; ValueError that says where it is wrong."""
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(
+            f"{place}{error.problem or error.context}; the names of a group start in one column, "
+            "after spaces, not tabs"
+        ) from error
 
 
 def expanded(root: yaml.Node) -> int:

@@ -34,6 +34,21 @@ def test_vectors_of_other_options_of_an_embedding_are_not_compared():
     assert Weighted().fingerprint == Weighted(0.0).fingerprint != Weighted(0.9).fingerprint
 
 
+def test_vectors_of_an_own_class_whose_code_changed_are_not_compared(tmp_path, monkeypatch):
+    def made(module: str, factor: int) -> str:
+        (tmp_path / f"{module}.py").write_text(
+            "from metrics.logmel import LogMel\n\n\nclass Mine(LogMel):\n    name = 'mine'\n\n"
+            f"    def embed(self, examples):\n        return {factor} * super().embed(examples)\n"
+        )
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        return make_embedding(f"{module}.Mine").fingerprint
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    marks = [made("lab_one", 1), made("lab_one", 333), made("lab_two", 333)]
+    assert len(set(marks)) == 3 and made("lab_one", 1) == marks[0]
+
+
 class Tiny(Cnn14):
     """The front-end of Cnn14 and no network to speak of."""
 

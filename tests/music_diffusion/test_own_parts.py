@@ -11,7 +11,7 @@ from foundation.errors import UserError
 from jbdiff.samplers import DDIM
 from metrics.embedding import Embedding
 from metrics.embedding_names import make_embedding
-from music_diffusion.commands.error_lines import clear
+from music_diffusion.commands.error_lines import clear, explain
 from music_diffusion.own_parts import check_own_parts, check_own_sampler
 from sedd.ddit import DDiT
 from sedd.graph import Absorb
@@ -159,6 +159,38 @@ def test_an_embedding_is_tried_where_it_is_made():
 
 class Half(Codec):
     fingerprint = "half"
+
+
+@pytest.mark.parametrize("given", ["NestedArg(key='codec', val='x')", "{'codec': 'x'}"])
+def test_a_class_that_lacks_a_method_is_told_as_part_of_a_model_too(given):
+    parsers = f"""Parser key "model":
+      - Problem with given class_path 'sedd.module.SEDD':
+          Parser key "codec":
+            - Expected an instantiatable class, but {__name__}.Half is abstract
+      Given value: {given}"""
+    assert clear(parsers).startswith(f"{__name__}.Half lacks decode and encode: a foundation.codec")
+
+
+def test_a_class_that_lacks_a_method_is_told_where_it_is_made_later():
+    with pytest.raises(TypeError) as raised:
+        Half()
+    line, status = explain(raised.value)
+    assert line.startswith("Half lacks decode") and "encode" in line and status == 2
+
+
+def test_an_embedding_that_lacks_an_attribute_is_told():
+    class Dimless(Embedding):
+        name, sample_rate, shortest = "dimless", 8000, 80
+
+        def examples(self, audio):
+            return audio[:, None]
+
+        def embed(self, examples):
+            return examples[:, :2]
+
+    for choice in (Dimless, Dimless()):
+        with pytest.raises(UserError, match="Dimless lacks dim, which an embedding must say"):
+            make_embedding(choice)
 
 
 def test_a_class_that_lacks_a_method_is_told_by_its_name():
