@@ -56,6 +56,7 @@ class FAD(PreparedCallback):
     in as many clips of the same length.
     Where published weights aren't downloaded yet, a spectral distance takes their place. Training's
     random streams are left alone, and when a measurement fails, training continues.
+    The first measurement says how many clips it makes, for that can take minutes.
     `fad/<embedding>` can be the monitor of a checkpoint if every validation measures it
     (`every_n_steps` null). The scores are kept in `fad.csv` and plotted in `fad.png`, in the run's
     folder.
@@ -103,6 +104,7 @@ class FAD(PreparedCallback):
         self.seed, self.keep_demos = seed, keep_demos
         self.history: list[dict[str, float]] = []
         self._last_step = 0
+        self._told = False  # what it does, at its first measurement
         self._scorer: ClipScorer | None = None
         self._codec_floor: Tensor | None = None  # vectors of this process's part
         self._now: Measurement | None = None  # during a validation that measures
@@ -137,7 +139,17 @@ class FAD(PreparedCallback):
         if due and not trainer.sanity_checking and not is_trial(trainer):
             self._last_step = trainer.global_step
             has_codec = getattr(pl_module, "codec", None) is not None
+            self._tell_start(trainer)
             self._now = Measurement(validation_files(trainer) if has_codec else [])
+
+    def _tell_start(self, trainer: Trainer) -> None:
+        """Say once what is made: with a slow codec or sampler it takes minutes."""
+        if trainer.is_global_zero and not self._told:
+            log.info(
+                "FAD: the model makes %d clips of up to %g s at each measurement, for %s",
+                *(self.num_clips, self.seconds, self.scorer.embedding.name),
+            )
+        self._told = True
 
     def on_validation_batch_end(
         self,

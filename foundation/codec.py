@@ -15,6 +15,14 @@ Held = TypeVar("Held", bound=nn.Module)
 LATENTS = "latents"  # the stream of `to_latents`, floats [B, D, L]; all others are tokens
 
 
+def check_codec(codec: object) -> None:
+    """Raise UserError unless this is a codec, an object."""
+    if not isinstance(codec, Codec):
+        raise UserError(
+            f"codec must be an instance, such as codec.spectral.SpectralCodec(), got {codec!r}"
+        )
+
+
 class Codec(nn.Module, ABC):
     """Turn audio into a grid of tokens and back; frozen: never trained, averaged or saved.
 
@@ -140,6 +148,8 @@ class Codec(nn.Module, ABC):
 
     def check_tokens(self, tokens: Tensor) -> None:
         """Raise UserError unless tokens are a grid [B, K, L] of this codec's codes."""
+        if tokens.dtype not in (torch.int64, torch.int32):
+            raise UserError(f"tokens must be int64, as encode returns them, got {tokens.dtype}")
         if tokens.dim() != 3 or tokens.shape[1] != self.num_codebooks:
             raise UserError(
                 f"tokens must be [batch, {self.num_codebooks}, length], got {list(tokens.shape)}"

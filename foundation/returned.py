@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from foundation.errors import UserError
 from foundation.packages import PACKAGES
 
 
@@ -25,4 +26,14 @@ def check_returned(owner: object, method: str, made: object, shape: Sequence[int
     if got != list(shape):
         raise WrongReturnError(
             f"{type(owner).__name__}.{method} must return a tensor {list(shape)}, got {got}"
+        )
+
+
+def check_losses(owner: object, losses: object, times: Tensor) -> None:
+    """Raise UserError unless an objective returned a loss for each of the times [B]."""
+    got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+    if got != list(times.shape):
+        raise UserError(
+            f"{type(owner).__name__}.losses must return a loss of each example "
+            f"{list(times.shape)}, got {got} (docs/extending.md)"
         )

@@ -13,6 +13,7 @@ from foundation.errors import UserError
 from foundation.fused_module import fused_for
 from foundation.precision import sampling_precision
 from foundation.request import check_request
+from foundation.returned import check_losses
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.windows import TokenWindow
 from jbdiff.checkpoints import load_level
@@ -172,10 +173,12 @@ class JBDiff(AudioModel):
         noise = latents.get("coarser")
         if noise is None:
             noise = draw_like(latents["real"], generator)
-        return self.objective.losses(
+        losses = self.objective.losses(
             lambda x, t: velocity(self.net, x, t, context, cond_of(batch)),
             *(latents["real"], noise, times),
         )
+        check_losses(self.objective, losses, times)
+        return losses
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the plain loss, and train on the loss weighted by min-SNR where that is set."""

@@ -19,7 +19,7 @@ from datamodules.header import Header
 from datamodules.remote_store import open_store
 from datamodules.token_store import TokenStore
 from foundation.audio_module import AudioModel
-from foundation.codec import Codec
+from foundation.codec import Codec, check_codec
 from foundation.errors import UserError
 from foundation.weights import read_content
 from music_diffusion.checkpoints.load import load_model
@@ -73,7 +73,8 @@ def decode(
     Raises:
         UserError: for tokens that this codec didn't make
     """
-    codec = codec or JukeboxCodec(level)
+    codec = JukeboxCodec(level) if codec is None else codec
+    check_codec(codec)
     if isinstance(tokens, Tensor):
         codec.check_tokens(tokens)
         with torch.inference_mode():

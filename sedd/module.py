@@ -17,6 +17,7 @@ from foundation.errors import UserError
 from foundation.fused_module import fused_for
 from foundation.precision import sampling_precision
 from foundation.request import check_request
+from foundation.returned import check_losses
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.sharded import shard
 from foundation.windows import TokenWindow
@@ -28,7 +29,7 @@ from sedd.guidance import guided
 from sedd.ngram_baseline import NGramBaseline
 from sedd.noise import LogLinear, Noise
 from sedd.objective import Objective, ScoreEntropy
-from sedd.samplers import Analytic, FirstHitting, TokenSampler
+from sedd.samplers import Analytic, FirstHitting, TokenSampler, check_clean
 from sedd.score_net import Conditioned, ScoreNet
 from sedd.spans import with_spans
 from sedd.weights import load_weights
@@ -161,7 +162,9 @@ class SEDD(AudioModel):
         eps = self.hparams["sampling_eps"]
         net = Conditioned(self.net, cond_of(batch))
         objective = self.trained if self.training else self.objective
-        return objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
+        losses = objective.losses(net, self.tokens(batch), eps + (1 - eps) * times, generator)
+        check_losses(self.objective, losses, times)
+        return losses
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Bound the likelihood: `val/bits_per_token`, beside what n-grams of the tokens reach."""
@@ -215,6 +218,7 @@ class SEDD(AudioModel):
         given, keep = (part.expand(count, -1, -1) for part in (made.tokens, made.keep))
         told, guidance = self.told(cond, count)
         tokens = self.sample_tokens(given, keep, generators, sampler, told, guidance, on_step)
+        check_clean(self.sampler if sampler is None else sampler, tokens, self.codec.codebook_size)
         return splice(self.decode(tokens), made, self.sample_rate)
 
     def sample_tokens(

@@ -97,6 +97,16 @@ class TokenSampler(Sampler):
         return warp(log_score, x[where], self.temperature, self.top_p)
 
 
+def check_clean(sampler: TokenSampler, made: Tensor, codebook_size: int) -> None:
+    """Raise UserError where a sampler returned masks, or no tokens [B, K, L] at all."""
+    if made.dtype != torch.int64 or (made < 0).any() or (made >= codebook_size).any():
+        raise UserError(
+            f"{type(sampler).__name__}.reverse must return int64 tokens from 0 to "
+            f"{codebook_size - 1}, and leave those that aren't free; got {made.dtype} from "
+            f"{made.min():g} to {made.max():g} (docs/extending.md)"
+        )
+
+
 @dataclass(frozen=True)
 class Stepwise(TokenSampler):
     """Steps in time, even or spaced by a cosine, then a last one to the clean tokens.

@@ -14,7 +14,7 @@ from datamodules.loader_workers import WorkerLoader, leave_signals_to_main
 from datamodules.metadata import Sidecar
 from datamodules.share import Share
 from foundation.checks import check_workers
-from foundation.codec import Codec
+from foundation.codec import Codec, check_codec
 from foundation.files import printable
 from jbdiff.levels import COARSEST, codec_of, main_stream
 from metrics.describe import COLUMNS, STEP, Describer
@@ -75,6 +75,7 @@ def encode(
     if codec is None:
         codec = codec_of(level)
         streams = streams or ([main_stream(codec)] if level == COARSEST else None)
+    check_codec(codec)
     describer = Describer() if tags else None
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)

@@ -65,6 +65,13 @@ def test_scores_are_logged_kept_and_drawn(tmp_path, music):
     assert not (tmp_path / "run/demos/step_00000008/sample_1.wav").exists()
 
 
+def test_the_first_measurement_says_what_it_makes(tmp_path, music, caplog):
+    caplog.set_level(logging.INFO)
+    fit(tmp_path, [FAD(reference=music, **SHORT)], 9, Noise())
+    said = [line for line in caplog.messages if "makes 4 clips of up to 2.5 s" in line]
+    assert len(said) == 1 and said[0].endswith("for logmel")
+
+
 def test_the_same_weights_score_the_same(tmp_path, music):
     scores = []
     for number in range(2):

@@ -1,11 +1,13 @@
 """Own parts that don't keep their contracts are told in a line before they are used."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
+import music_diffusion as md
 from foundation.codec import Codec
 from foundation.errors import UserError
 from jbdiff.samplers import DDIM
@@ -17,6 +19,7 @@ from sedd.ddit import DDiT
 from sedd.graph import Absorb
 from sedd.module import SEDD
 from sedd.noise import Geometric, LogLinear, Noise
+from sedd.objective import ScoreEntropy
 from sedd.samplers import FirstHitting
 
 
@@ -155,6 +158,30 @@ def test_an_embedding_is_tried_where_it_is_made():
     for kind, message in ((Lost, r"\[2, 2\], not all finite"), (Wide, r"\[N, 3\], got \[2, 2\]")):
         with pytest.raises(UserError, match=message):
             make_embedding(kind)
+
+
+def test_a_sampler_that_leaves_masks_is_named_from_python_too():
+    with pytest.raises(UserError, match="Masks.reverse must return int64 tokens from 0 to 7"):
+        model().generate(0.2, sampler=Masks(4))
+
+
+class Scalar(ScoreEntropy):
+    def losses(self, net, tokens, times, generator=None) -> Tensor:
+        return super().losses(net, tokens, times, generator).mean()
+
+
+def test_an_objective_returns_a_loss_of_each_example():
+    batch = {"tokens": torch.zeros(2, 1, 32, dtype=torch.int64)}
+    with pytest.raises(UserError, match=r"Scalar.losses must return .* \[2\], got \[\]"):
+        model(objective=Scalar).losses(batch, torch.rand(2))
+
+
+def test_wrong_tokens_and_names_of_codecs_are_refused_in_a_line():
+    with pytest.raises(UserError, match="tokens must be int64, .* got torch.float32"):
+        md.decode(torch.zeros(1, 1, 4), Steps())
+    for call in (partial(md.encode, "music"), partial(md.decode, torch.zeros(1, 1, 4))):
+        with pytest.raises(UserError, match="codec must be an instance, .* got 'spectral'"):
+            call(codec="spectral")
 
 
 class Half(Codec):
