@@ -3,7 +3,8 @@
     python examples/sweep.py MUSIC [trials=2] [OPTION=VALUE ...]
 
 With Optuna (pip install optuna) the runs before decide what is tried next, and sweep.db remembers
-them: called again it continues. Without it, settings are drawn at random.
+them: called again it continues. Without it, settings are drawn at random. Each training must
+validate: with fewer than 250 steps add trainer.val_check_interval=STEPS.
 """
 
 import math
@@ -70,7 +71,13 @@ def main(music: str, *rest: str) -> None:
             name=f"sweep_{trial.number}",
             options={"data.audio": music, "trainer.max_steps": 500} | tried | options,
         )
-        loss = float(model.trainer.callback_metrics["val/loss"])
+        measured = model.trainer.callback_metrics
+        if "val/loss" not in measured:
+            sys.exit(
+                "no validation in so few steps: add trainer.val_check_interval=STEPS, at most "
+                f"{model.trainer.global_step}"
+            )
+        loss = float(measured["val/loss"])
         rows.append((loss, *tried.values(), f"runs/sweep_{trial.number}"))
         return loss
 

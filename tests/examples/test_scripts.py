@@ -3,10 +3,12 @@
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import music_diffusion as md
 from audio import files as audio
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,13 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
+
+
+def test_a_sweep_without_validation_says_what_to_add(here, monkeypatch):
+    trainer = SimpleNamespace(callback_metrics={}, global_step=2)
+    monkeypatch.setattr(md, "fit", lambda *_, **__: SimpleNamespace(trainer=trainer))
+    with pytest.raises(SystemExit, match="add trainer.val_check_interval=STEPS, at most 2"):
+        example("sweep", "music", "trials=1")
 
 
 def test_the_examples_work(here, music, capsys):
