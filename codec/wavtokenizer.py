@@ -15,6 +15,7 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from foundation.pieces import Read, ahead, pieces
 from foundation.precision import full_precision
+from foundation.program import download_command
 from foundation.weights import fingerprint, mismatch, read_state, write_state
 
 SAMPLE_RATE, CODEBOOK = 24000, 4096
@@ -191,8 +192,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
     path = user_path(path, "path")
     if not path.is_file():
         raise MissingFileError(
-            f"no WavTokenizer weights at {path}: get them with "
-            "python download_ckpts.py wavtokenizer"
+            f"no WavTokenizer weights at {path}: get them with {download_command()} wavtokenizer"
         )
     return read_state(path)
 

@@ -29,6 +29,7 @@ from foundation.codec import Codec
 from foundation.conditions import Conditions
 from foundation.errors import UserError
 from foundation.files import user_path
+from foundation.program import program
 from foundation.windows import TokenWindow
 
 BLOCK = 4096  # names that are read at once
@@ -242,7 +243,7 @@ class TokenDataModule(MusicDataModule):
             streams = f" --streams '[{', '.join(self.stream_names)}]'"
             raise UserError(
                 f"encoding {tracks} more tracks would take about {hours:.1f} hours here: do it "
-                f"first, with python cli.py encode {super().source()} --codec {name}{streams} and "
+                f"first, with {program()} encode {super().source()} --codec {name}{streams} and "
                 "the codec's options of this run, by several --devices or as --shard I/N on "
                 "several machines; or go on with --data.encode_hours null. What is encoded is kept"
             )

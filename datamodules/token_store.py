@@ -26,6 +26,7 @@ from datamodules.store_index import StoreIndex
 from foundation.codec import LATENTS
 from foundation.errors import MissingFileError, UserError, unreadable
 from foundation.files import read_json, write_json
+from foundation.program import program
 
 OPEN = 128  # shards that are kept open
 
@@ -205,7 +206,7 @@ def read_header(folder: Path) -> Header:
     if version == 1 and "fingerprint" in content:
         raise UserError(
             f"{folder} is a token store of an earlier version: convert it, once, with "
-            f"python cli.py convert {folder}"
+            f"{program()} convert {folder}"
         )
     with unreadable(f"{path} is not a token store's header", "encode again"):
         if version != VERSION:

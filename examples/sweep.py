@@ -63,13 +63,15 @@ def search(objective: Callable[[Trial], float], trials: int) -> None:
 def main(music: str, *rest: str) -> None:
     options = {name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in rest)}
     trials, rows = options.pop("trials", 2), []
+    steps = {"trainer.max_steps": options.get("trainer.max_steps", 500)}
+    steps["trainer.val_check_interval"] = min(250, steps["trainer.max_steps"])  # val/loss is judged
 
     def objective(trial: Trial) -> float:
         tried = settings(trial)
         model = md.fit(
             ["sedd_absorb", "tiny"],
             name=f"sweep_{trial.number}",
-            options={"data.audio": music, "trainer.max_steps": 500} | tried | options,
+            options={"data.audio": music} | steps | tried | options,
         )
         measured = model.trainer.callback_metrics
         if "val/loss" not in measured:

@@ -12,6 +12,7 @@ from audio.resample import resample_kaiser_best
 from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from foundation.own_code import own_code
+from foundation.program import download_command
 from foundation.weights import fingerprint
 
 CHECKPOINTS = Path("ckpts")  # where download_ckpts.py puts files
@@ -139,6 +140,5 @@ def find_weights(path: str | Path | None, name: str, entry: str) -> Path:
         raise MissingFileError(f"no weights at {path}")
     file = CHECKPOINTS / name if path is None else user_path(path, "path")
     if not file.is_file():
-        command = f"python download_ckpts.py {entry}"
-        raise MissingWeights(f"no weights at {file}: get them with {command}")
+        raise MissingWeights(f"no weights at {file}: get them with {download_command()} {entry}")
     return file

@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import walk_tb
 
 from foundation.errors import DivergedError, UserError
+from foundation.program import program
 from music_diffusion.checkpoints.legacy import HINTS
 from music_diffusion.commands.kinds import WORDS, alternatives
 from music_diffusion.commands.logging import PACKAGES
@@ -60,7 +61,8 @@ def usage_errors(command: str) -> Iterator[None]:
         yield
     except ArgumentError as error:
         reason, options = innermost(clear(str(error)))
-        raise UserError(f"{reason}\n(cli.py {command} {options} lists the options)") from error
+        called = program().removeprefix("python ")
+        raise UserError(f"{reason}\n({called} {command} {options} lists the options)") from error
 
 
 def innermost(reason: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from textwrap import fill
 
+from foundation.program import program
 from music_diffusion.commands.kinds import is_dotted, metavar
 from music_diffusion.commands.signature import Option, Signature, module_of, signature_of
 
@@ -48,7 +49,7 @@ def help_of(command: str, signature: Signature) -> str:
     needed = required(signature)
     names = " ".join(option.name.upper() for option in needed)
     more = " ..." if any(is_many(option) for option in needed) else ""
-    lines = [" ".join(f"usage: python cli.py {command} {names}{more} [options]".split()), ""]
+    lines = [" ".join(f"usage: {program()} {command} {names}{more} [options]".split()), ""]
     lines += [signature.text, "", *(row(one.name.upper(), one) for one in needed)]
     lines += options_of(signature)
     lines.append(

@@ -1,9 +1,7 @@
 """The report on a folder of music as text."""
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +9,7 @@ from audio.measure import Measured
 from datamodules.music_report import MusicReport
 from foundation.durations import clock, spoken
 from foundation.files import printable
+from foundation.program import program
 from music_diffusion.commands.machine import Machine
 from music_diffusion.commands.plans import PLANS, Plan, choose
 
@@ -101,12 +100,6 @@ def row(plan: Plan, train: list[float], machine: Machine) -> tuple[str, ...]:
         spoken(step),
         spoken(step * plan.steps),
     )
-
-
-def program() -> str:
-    """Return how this program was called."""
-    name = Path(sys.argv[0]).name
-    return "music-diffusion" if name == "music-diffusion" else "python cli.py"
 
 
 def named(report: MusicReport, track: Measured) -> str:

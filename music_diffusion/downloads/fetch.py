@@ -18,6 +18,7 @@ from pathlib import Path
 from foundation.errors import UserError
 from foundation.files import replacing
 from foundation.locks import locked
+from foundation.program import download_command
 from music_diffusion.downloads.catalogue import TABLE, Entry
 from music_diffusion.downloads.record import is_as_recorded, keep_record, read_record
 from music_diffusion.downloads.transfer import BLOCK, Fault, discard, fetch, open_part, own_file
@@ -69,7 +70,7 @@ def show(folder: Path) -> None:
     for name, entry in TABLE.items():
         size = f"{entry.size / 1e6:.1f} MB" if entry.size else entry.about
         print(f"{name:18} {size:>8}  {status(entry, folder)}\n{'':28} {entry.licence}")
-    print("\npython download_ckpts.py NAME... [--out DIR] [--mirror PREFIX] [--from DIR]")
+    print(f"\n{download_command()} NAME... [--out DIR] [--mirror PREFIX] [--from DIR]")
 
 
 def status(entry: Entry, folder: Path) -> str:
