@@ -10,6 +10,14 @@ from typing import TextIO
 
 from foundation.packages import PACKAGES
 
+DULL_WARNINGS = (
+    ".*LeafSpec",
+    "The number of training batches .* is smaller than the logging interval",
+    "The '.*_dataloader' does not have many workers",
+    "Attribute 'codec' is an instance of `nn.Module`",  # checkpoints hold its settings
+    r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
+)
+
 
 def above_bars(stream: TextIO) -> AbstractContextManager:
     """Let what is printed stand on a line of its own, above progress bars."""
@@ -30,7 +38,11 @@ def events_shown(shown: bool = True) -> Iterator[None]:
     A program that logs our packages at INFO itself keeps its own way.
     """
     loggers = [logging.getLogger(name) for name in PACKAGES]
-    if not shown or all(one.isEnabledFor(logging.INFO) and one.hasHandlers() for one in loggers):
+    if not shown:
+        with warnings_alone():
+            yield
+        return
+    if all(one.isEnabledFor(logging.INFO) and one.hasHandlers() for one in loggers):
         yield
         return
     before = [(one.handlers, one.propagate, one.level) for one in loggers]
@@ -40,6 +52,22 @@ def events_shown(shown: bool = True) -> Iterator[None]:
     finally:
         for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
             one.handlers, one.propagate, one.level = handlers, propagate, level
+
+
+@contextmanager
+def warnings_alone() -> Iterator[None]:
+    """Hide what Lightning says below a warning, and warnings that mean nothing here."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    before = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(max(one.level, logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            hide_dull_warnings()
+            yield
+    finally:
+        for one, level in zip(loggers, before, strict=True):
+            one.setLevel(level)
 
 
 def report_events() -> None:
@@ -55,11 +83,9 @@ def report_events() -> None:
     for part in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logger = logging.getLogger(f"lightning.pytorch.{part}")
         logger.addFilter(lambda record: not any(words in record.getMessage() for words in dull))
-    for message in (
-        ".*LeafSpec",
-        "The number of training batches .* is smaller than the logging interval",
-        "The '.*_dataloader' does not have many workers",
-        "Attribute 'codec' is an instance of `nn.Module`",  # checkpoints hold its settings
-        r"It is recommended to use `self.log\('[fk]ad/",  # alike on all processes
-    ):
+    hide_dull_warnings()
+
+
+def hide_dull_warnings() -> None:
+    for message in DULL_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from callbacks.run_summary import RunSummary
 from foundation.durations import clock, spoken
 from music_diffusion.commands import first_look, plans
 from music_diffusion.commands import main as cli
+from music_diffusion.commands.logging import events_shown
 from music_diffusion.commands.machine import Machine
 from music_diffusion.commands.wandb_settings import silence_dull_warning
 from tests.music_diffusion.toy import Clips, Tone
@@ -23,6 +25,16 @@ from tests.music_diffusion.toy import Clips, Tone
 def stub(**attributes: object) -> Any:
     """Stand in for a Trainer, or for a data module."""
     return SimpleNamespace(**attributes)
+
+
+def test_quiet_hides_lightnings_lines_and_keeps_its_warnings(caplog):
+    one = logging.getLogger("lightning.fabric.utilities.rank_zero")
+    with warnings.catch_warnings(record=True) as told, events_shown(False):
+        one.info("Seed set to 0")
+        one.warning("no disk")
+        warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated", stacklevel=1)
+    assert caplog.messages == ["no disk"] and not told
+    assert logging.getLogger("lightning.fabric").level != logging.WARNING
 
 
 BAR = "--trainer.enable_progress_bar=true"
