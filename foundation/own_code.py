@@ -3,6 +3,7 @@
 import inspect
 import sys
 import uuid
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def own_code(kind: type) -> str:
     return "".join(f" {base.__module__}.{base.__qualname__} {hash_of(base)}" for base in own)
 
 
+@cache  # the file as it was when the class was first used, not as edited since
 def hash_of(kind: type) -> str:
     """Hash the file of a class."""
     try:
