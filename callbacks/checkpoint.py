@@ -22,7 +22,7 @@ from callbacks.termination import AgreedInterrupt
 from callbacks.trial import is_trial
 from callbacks.validation import warn_without_validation
 from foundation.checks import check_at_least
-from foundation.errors import DivergedError, UserError
+from foundation.errors import TERMINATED, DivergedError, UserError
 from foundation.files import replacing
 from foundation.settings import content_of
 from foundation.sharded import whole
@@ -30,7 +30,6 @@ from foundation.sharded import whole
 log = logging.getLogger(__name__)
 BEST = "best.ckpt"
 CAUSES = {KeyboardInterrupt: "Ctrl-C", AgreedInterrupt: "Ctrl-C", SIGTERMException: "SIGTERM"}
-TERMINATED = 128 + 15  # the exit status shells give a process ended by SIGTERM
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -4,7 +4,7 @@
 
 With Optuna (pip install optuna) the runs before decide what is tried next, and sweep.db remembers
 them: called again it continues. Without it, settings are drawn at random. Each training must
-validate: with fewer than 250 steps add trainer.val_check_interval=STEPS.
+validate, which it does every 250 steps or, where it has fewer, at its end.
 """
 
 import math

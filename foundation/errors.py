@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EMFILE, ENFILE
+from signal import SIGTERM
+
+TERMINATED = 128 + SIGTERM  # the exit status shells give a process ended by SIGTERM
 
 
 class UserError(ValueError):

@@ -17,12 +17,17 @@ def is_own(part: object) -> bool:
     return part is not None and type(part).__module__.split(".")[0] not in PACKAGES
 
 
+def shape_of(made: object) -> list[int] | str:
+    """Return a tensor's shape; of what is none, its class's name."""
+    return list(made.shape) if isinstance(made, Tensor) else type(made).__name__
+
+
 def check_returned(owner: object, method: str, made: object, shape: Sequence[int]) -> None:
     """Raise WrongReturnError unless a method of a class returned a tensor of this shape.
 
     It is an error in code, so that it keeps its traceback.
     """
-    got = list(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    got = shape_of(made)
     if got != list(shape):
         raise WrongReturnError(
             f"{type(owner).__name__}.{method} must return a tensor {list(shape)}, got {got}"
@@ -31,7 +36,7 @@ def check_returned(owner: object, method: str, made: object, shape: Sequence[int
 
 def check_losses(owner: object, losses: object, times: Tensor) -> None:
     """Raise UserError unless an objective returned a loss for each of the times [B]."""
-    got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+    got = shape_of(losses)
     if got != list(times.shape):
         raise UserError(
             f"{type(owner).__name__}.losses must return a loss of each example "

@@ -10,7 +10,7 @@ from codec.grouped import GroupedCodec
 from foundation.audio_module import AudioModel
 from foundation.codec import LATENTS, Codec
 from foundation.errors import UserError
-from foundation.returned import WrongReturnError, is_own
+from foundation.returned import WrongReturnError, is_own, shape_of
 from foundation.sampler import Sampler
 from jbdiff.samplers import LatentSampler
 from sedd.module import SEDD
@@ -122,8 +122,8 @@ def try_latent_sampler(sampler: LatentSampler) -> None:
     """Sample a little signal from noise, with a velocity of 0."""
     x, times = torch.randn(2, 4, LENGTH), torch.linspace(1, 0.1, max(1, sampler.steps))
     made = sampler.sample(lambda x, t: torch.zeros_like(x), x, times)
-    got = list(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
-    if not isinstance(made, torch.Tensor) or made.shape != x.shape or not made.isfinite().all():
+    got = shape_of(made)
+    if got != list(x.shape) or not made.isfinite().all():
         raise UserError(
             f"{type(sampler).__name__}.sample must return a finite signal {list(x.shape)} like the "
             f"noise, got {got} {CONTRACT}"

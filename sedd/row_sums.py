@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-ROWS = 256  # summed at once: a sum of exponentials makes a copy of what it sums
+PARTS = 8  # of the rows, summed in turn: a sum of exponentials makes a copy of what it sums
 
 
 def log_totals(rows: Tensor) -> Tensor:
     """Compute the logsumexp [M] of rows [M, V]."""
-    return torch.cat([part.logsumexp(-1) for part in rows.split(ROWS)])
+    return torch.cat([part.logsumexp(-1) for part in rows.chunk(PARTS)])
 
 
 class RowSums(torch.autograd.Function):

@@ -6,6 +6,7 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 
+from foundation.errors import TERMINATED
 from music_diffusion.commands.error_lines import explain, interrupted
 from music_diffusion.commands.logging import above_bars, report_events
 
@@ -42,7 +43,6 @@ shows where in the code an error comes from.
 TRAINER = ("fit", "validate", "test", "predict")
 COMMANDS = (*TRAINER, "encode", "convert", "export", "sample", "fad", "report", "page")
 COMMANDS += ("data", "studio", "quickstart", "download")
-TERMINATED = 128 + signal.SIGTERM  # the exit status
 
 
 def main(args: list[str] | None = None) -> int:

@@ -168,13 +168,13 @@ def repeated(cond: Mapping[str, str] | None, count: int) -> Cond | None:
 @torch.inference_mode()
 def generate(model: AudioModel, bar: tqdm, title: str, **options) -> Tensor:
     """Call a model's generate, showing how far it is; nothing of what it refuses at once."""
-    tell = not bar.disable
+    told = not bar.disable  # by the bar
 
     def advance(done: int, total: int) -> None:
-        nonlocal tell
-        if not tell:
+        nonlocal told
+        if not told:
             log.info("%s", title)
-            tell = True
+            told = True
         bar.total = total
         bar.update(done - bar.n)
 

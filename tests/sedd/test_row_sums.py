@@ -1,10 +1,10 @@
 import torch
 
-from sedd.row_sums import ROWS, RowSums, log_totals
+from sedd.row_sums import PARTS, RowSums, log_totals
 
 
 def test_sums_are_those_of_each_row():
-    rows = torch.randn(2, ROWS // 2 + 3, 7, dtype=torch.float64)
+    rows = torch.randn(2, PARTS // 2 + 3, 7, dtype=torch.float64)
     first, second = torch.randint(7, (2, *rows.shape[:2]))
     total, plain, at_first, at_second = RowSums.apply(rows, first, second)
     torch.testing.assert_close(total, rows.logsumexp(-1))
@@ -21,5 +21,5 @@ def test_gradients_are_those_of_finite_differences():
 
 
 def test_many_rows_are_summed_in_parts():
-    rows = torch.randn(2 * ROWS + 1, 4)
+    rows = torch.randn(2 * PARTS + 1, 4)
     assert torch.equal(log_totals(rows), rows.logsumexp(-1))
