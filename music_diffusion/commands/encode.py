@@ -66,7 +66,7 @@ def encode(
         shard: encode only the I-th of N parts of the files, as I/N, for jobs on several machines;
             the last one to end finishes the store
         tags: describe the music, too: musicnn's tags, tempo and key of every 3 s, for
-            fit --data.tags true; needs `python download_ckpts.py musicnn`
+            fit --data.tags true; needs the weights `musicnn` of the command download
 
     Raises:
         UserError: where there is no music, and for a store that another codec made

@@ -61,8 +61,7 @@ def usage_errors(command: str) -> Iterator[None]:
         yield
     except ArgumentError as error:
         reason, options = innermost(clear(str(error)))
-        called = program().removeprefix("python ")
-        raise UserError(f"{reason}\n({called} {command} {options} lists the options)") from error
+        raise UserError(f"{reason}\n({program()} {command} {options} lists the options)") from error
 
 
 def innermost(reason: str) -> tuple[str, str]:

@@ -3,7 +3,9 @@
 from importlib.resources import files
 from pathlib import Path
 
-SHOWN = """usage: python cli.py {command} --config NAME [--config NAME ...] [options]
+from foundation.program import program
+
+SHOWN = """usage: {program} {command} --config NAME [--config NAME ...] [options]
 
 {about} A config is a file or one of ours; later ones and options change
 earlier ones.
@@ -33,7 +35,8 @@ earlier ones.
 A laptop:   --config jbdiff --config level3_small --model.init_from base --data.audio DIR
             --config sedd_absorb --config tiny --data.audio DIR
 A GPU:      --config sedd_absorb --data.audio DIR
-Your music: python cli.py data DIR says what it holds and which of these to use."""
+Your music: {program} data DIR
+            says what it holds and which of these to use."""
 ABOUT = {
     "fit": "Train a model on music.",
     "validate": "Measure a checkpoint's loss on validation music.",
@@ -46,7 +49,9 @@ WIDTH = 66
 
 def help_of_training(command: str) -> str:
     """Return the screen of fit, validate, test or predict."""
-    return SHOWN.format(command=command, about=ABOUT[command], names=config_names())
+    return SHOWN.format(
+        program=program(), command=command, about=ABOUT[command], names=config_names()
+    )
 
 
 def config_names() -> str:

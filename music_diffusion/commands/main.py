@@ -1,4 +1,4 @@
-"""The command line: python cli.py COMMAND --help, or music-diffusion COMMAND --help."""
+"""The command line: COMMAND --help lists the options of one."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from foundation.errors import TERMINATED
+from foundation.program import program
 from music_diffusion.commands.error_lines import explain, interrupted
 from music_diffusion.commands.logging import above_bars, report_events
 
@@ -14,7 +15,7 @@ from music_diffusion.commands.logging import above_bars, report_events
 # times over. Set before torch is imported; on an idle machine it costs a few percent of training.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its options)
+USAGE = """usage: {program} COMMAND [options]      (COMMAND --help lists its options)
 
   data       what a folder of music holds, and how to train on it here: DIR
   fit        train a model:        --config sedd_absorb [--data.audio DIR] [--name NAME]
@@ -37,8 +38,7 @@ USAGE = """usage: python cli.py COMMAND [options]      (COMMAND --help lists its
              that a training named here are known
   --version  the version and commit of this program
 
-After pip install the program is also called music-diffusion. MUSIC_TRACEBACK=1 in the environment
-shows where in the code an error comes from.
+MUSIC_TRACEBACK=1 in the environment shows where in the code an error comes from.
 """
 TRAINER = ("fit", "validate", "test", "predict")
 COMMANDS = (*TRAINER, "encode", "convert", "export", "sample", "fad", "report", "page")
@@ -49,7 +49,7 @@ def main(args: list[str] | None = None) -> int:
     """Run one command; return the exit status: 2 for a mistake in what was asked for."""
     command, *options = (sys.argv[1:] if args is None else args) or [""]
     if command in ("", "-h", "--help"):
-        print(USAGE)
+        print(usage())
         return 0 if command else 2
     if command == "--version":
         from music_diffusion.version import commit, version
@@ -60,7 +60,7 @@ def main(args: list[str] | None = None) -> int:
         near = "".join(
             f": did you mean {name}?" for name in get_close_matches(command, COMMANDS, 1)
         )
-        print(f"error: unknown command {command!r}{near}\n\n{USAGE}", file=sys.stderr)
+        print(f"error: unknown command {command!r}{near}\n\n{usage()}", file=sys.stderr)
         return 2
     try:
         report_events()
@@ -77,6 +77,10 @@ def main(args: list[str] | None = None) -> int:
             raise
         return report(error)
     return 0
+
+
+def usage() -> str:
+    return USAGE.format(program=program())
 
 
 def report(error: Exception) -> int:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from jsonargparse import ArgumentParser
 
+from foundation.program import program
 from music_diffusion.commands.arguments import with_configs_first
 from music_diffusion.commands.constructors import errors_of_constructors
 from music_diffusion.commands.error_lines import usage_errors
@@ -22,7 +23,7 @@ def call(
 
     `add_options` adds them to the parser where the function's signature isn't enough.
     """
-    parser = ArgumentParser(prog=f"cli.py {command}", exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(prog=f"{program()} {command}", exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="settings in YAML or JSON")
     if add_options:
         add_options(parser)

@@ -24,6 +24,7 @@ from callbacks.termination import Termination
 from foundation.audio_module import AudioModel
 from foundation.errors import MissingFileError, UserError
 from foundation.files import printable
+from foundation.program import program
 from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
 from music_diffusion.commands.changed_settings import tell_changes
@@ -212,7 +213,10 @@ def train(command: str, args: list[str], quiet: bool = False) -> CommandLine:
                 "use_distributed_sampler": False,  # ours give each process its share already
                 "callbacks": [kind() for kind in ALWAYS],
             },
-            parser_kwargs={"exit_on_error": False, "allow_abbrev": False, command: options},
+            parser_kwargs={
+                **{"prog": program(), "exit_on_error": False, "allow_abbrev": False},
+                command: options,
+            },
             args=[command, *with_configs_first(args)],
         )
     except MisconfigurationException as error:

@@ -1,4 +1,4 @@
-"""Fetch published checkpoints: python download_ckpts.py lists them, with NAME... it gets them.
+"""Fetch published checkpoints: download lists them, download NAME... gets them.
 
 What is fetched is kept under a temporary name until it is whole and verified, so a file in the
 folder is a finished one. Run it again after an interruption to resume.
@@ -28,7 +28,7 @@ WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 
 def main(args: list[str] | None = None) -> int:
     """List the checkpoints, or fetch those named; 0 if all are there, 1 if one is not."""
-    parser = argparse.ArgumentParser(description="Fetch published checkpoints.")
+    parser = argparse.ArgumentParser(download_command(), description="Fetch published checkpoints.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all, or names of the list")
     parser.add_argument("--out", type=Path, default=Path("ckpts"), help="folder (default: ckpts)")
     parser.add_argument("--mirror", metavar="PREFIX", help="look at PREFIX/FILE first")

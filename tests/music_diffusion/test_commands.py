@@ -166,7 +166,7 @@ def test_text_with_the_name_of_music_is_said_to_be_none(tmp_path, capsys):
 def test_the_hint_names_the_help_of_the_class_that_was_meant(capsys):
     assert cli.main(["sample", "jbdiff", "--level_2.sampler.stps=1"]) == 2
     error = capsys.readouterr().err
-    assert "(cli.py sample jbdiff --level_2.sampler.help jbdiff.samplers.DDIM lists" in error
+    assert "cli.py sample jbdiff --level_2.sampler.help jbdiff.samplers.DDIM lists" in error
 
 
 def test_too_little_memory_is_told_in_a_line_and_other_failures_are_not_hidden(monkeypatch, capsys):
