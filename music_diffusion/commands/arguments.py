@@ -13,6 +13,7 @@ from foundation.errors import MissingFileError, UserError
 from foundation.files import user_path
 from music_diffusion.checkpoints.legacy import upgrade_config
 from music_diffusion.checkpoints.named_classes import trust
+from music_diffusion.commands.class_settings import argument_in_init_args, in_init_args
 from music_diffusion.commands.yaml_file import read_yaml
 
 MAY_BE_EMPTY = ("--levels", "--cond.")  # a song of no level, metadata such as a root's folder
@@ -30,21 +31,29 @@ def with_configs_first(args: list[str]) -> list[str]:
     configs = [find_config(name) for name in known.config]
     if known.level and not configs and not known.model:
         configs = [find_config("jbdiff")]
-    for folder in (Path.cwd(), *(path.absolute().parent for path in configs)):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    make_importable(configs)
     for module in known.trust:
         trust(module)
     first = [part for path in configs for part in ("--config", settings_in(path))]
     first += ["--model", known.model] if known.model else []
     first += ["--model.jb_level", known.level] if known.level else []
+    rest = [argument_in_init_args(arg) for arg in rest]
     return first + network_of(known.level, configs, rest) + rest
 
 
+def make_importable(configs: list[Path]) -> None:
+    """Let classes be found in the current folder and in those of the configs, after all others."""
+    for folder in (Path.cwd(), *(path.absolute().parent for path in configs)):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+
+
 def check_early(args: list[str]) -> None:
-    """Raise UserError for empty values and missing configs, before seconds of imports pass."""
-    for name in first_options(args)[0].config:
-        find_config(name)
+    """Raise UserError for empty values and missing configs, before seconds of imports pass.
+
+    From then on the source of a user's own classes is found.
+    """
+    make_importable([find_config(name) for name in first_options(args)[0].config])
 
 
 def first_options(args: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -111,11 +120,13 @@ def find_config(name: str) -> Path:
 def settings_in(path: Path) -> str:
     """Return the path of a file of settings, or the settings as text where they need a change.
 
-    Names of earlier versions become today's, and of the file beside a sample its settings count.
+    Names of earlier versions become today's, a class's options beside its class_path its init_args,
+    and of the file beside a sample its settings count.
     """
     content = read_yaml(path)
     check_not_empty(**{f"{path}: {name}": content.get(name) for name in ("ckpt_path", "name")})
     settings = content["settings"] if content.keys() >= {"settings", "made"} else content
+    settings = {name: in_init_args(value) for name, value in settings.items()}
     if "levels" in settings:
         from jbdiff.song_migration import converted  # it takes a second to import
 

@@ -1,8 +1,9 @@
 """What a command line needs no torch for: help, and mistakes in options."""
 
 from music_diffusion.commands.arguments import check_early, plain_values
+from music_diffusion.commands.class_help import asked, class_help, with_class
 from music_diffusion.commands.early import arranged
-from music_diffusion.commands.early_training import class_help, prepared_training
+from music_diffusion.commands.early_training import prepared_training
 from music_diffusion.commands.fit_help import ABOUT, help_of_training
 from music_diffusion.commands.help import help_of, signature_of_command
 
@@ -38,7 +39,10 @@ def _training(command: str, args: list[str]) -> list[str] | None:
     if "--help-all" in args:
         return ["--help"]
     check_early(args)
-    if (text := class_help(args)) is not None:
-        print(text)
-        return None
-    return prepared_training(command, args)
+    if (at := asked(args)) is None:
+        return prepared_training(command, args)
+    args = with_class(plain_values(args), at)
+    if (text := class_help(args, at)) is None:
+        return args
+    print(text)
+    return None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from music_diffusion.commands.early_training import INNER
+from music_diffusion.commands.class_settings import INNER
 
 log = logging.getLogger(__name__)
 TOLD = ("learning_rate", "weight_decay")  # by callbacks.optimizer_settings, as they are used

@@ -16,11 +16,12 @@ from foundation.errors import UserError
 from foundation.files import printable
 from music_diffusion.checkpoints.legacy import HINTS
 from music_diffusion.commands.arguments import find_config, first_options, plain_values
+from music_diffusion.commands.class_settings import INNER, KEYS, in_init_args, of_class
 from music_diffusion.commands.early import Words, check_value, did_you_mean
-from music_diffusion.commands.help import help_of_class
 from music_diffusion.commands.kinds import fits
 from music_diffusion.commands.quoting import hint, is_option, to_quote
 from music_diffusion.commands.signature import Option, Signature, signature_of
+from music_diffusion.commands.subclasses import path_in
 from music_diffusion.commands.yaml_file import Loader, read_yaml
 
 FIXED = {  # the classes of the options that every training has
@@ -32,15 +33,12 @@ ROOTS = (
     *("optimizer", "lr_scheduler", "print_config", "trust", "help", "verbose"),
     "return_predictions",
 )
-INNER = ("init_args", "dict_kwargs")
 Settings = dict[str, object]
 
 
 def prepared_training(command: str, args: list[str]) -> list[str]:
     """Return the arguments; UserError for options and values that can't be meant."""
     args = plain_values(args)
-    if (at := asked(args)) is not None:
-        return with_class(args, at)
     so_far: Settings = {}
     for path in configs_of(args):  # what stands later may take other classes
         merge_config(so_far, path)
@@ -95,12 +93,20 @@ def with_classes(merged: Settings, args: list[str]) -> Settings:
 def merge_config(into: Settings, path: Path) -> None:
     content = read_yaml(path)
     inner = content.get("settings")
-    merge(into, inner if isinstance(inner, dict) else content)
+    content = inner if isinstance(inner, dict) else content
+    merge(into, {name: in_init_args(value) for name, value in content.items()})
 
 
 def merge(into: Settings, more: Mapping) -> None:
+    """Put later settings into earlier ones; an overlay needn't repeat class_path and init_args."""
+    if of_class(into):
+        inner = {name: value for name, value in more.items() if name not in KEYS}
+        more = {name: value for name, value in more.items() if name in KEYS}
+        more |= {"init_args": inner | (more.get("init_args") or {})} if inner else {}
     for name, value in more.items():
         old = into.get(name)
+        if isinstance(old, str) and isinstance(value, dict):
+            into[name] = old = dict[str, object](class_path=old)
         if isinstance(old, dict) and isinstance(value, dict):
             merge(old, value)
         else:
@@ -165,9 +171,14 @@ def class_at(names: list[str], settings: Settings) -> str | None:
     path = found.get("class_path") if isinstance(found, dict) else None
     if isinstance(path, str) or len(names) == 1:
         return path if isinstance(path, str) else None
-    owner = signature_at(names[:-1], settings)
-    option = owner and owner.options.get(names[-1])
+    option = option_at(names, settings)
     return default_class(option) if option else None
+
+
+def option_at(names: list[str], settings: Settings) -> Option | None:
+    """Return the option of a class that takes another class; None where it isn't known."""
+    owner = signature_at(names[:-1], settings) if len(names) > 1 else None
+    return owner.options.get(names[-1]) if owner else None
 
 
 def default_class(option: Option) -> str | None:
@@ -175,8 +186,7 @@ def default_class(option: Option) -> str | None:
     default = option.default.func if isinstance(option.default, ast.Call) else option.default
     if option.module is None or not isinstance(default, ast.Name):
         return None
-    here = option.module.definition(default.id) and f"{option.module.name}.{default.id}"
-    return here or option.module.imported(default.id)
+    return path_in(option.module, default.id)
 
 
 def check_config(path: Path, settings: Settings) -> None:
@@ -210,10 +220,9 @@ def check_node(path: Path, node: yaml.Node, settings: object, fixed: Signature |
     )
     name = named.value if isinstance(named, yaml.Node) else named
     signature = fixed or (signature_of(name) if isinstance(name, str) else None)
-    options = node if fixed else parts.get("init_args")
-    if signature is None or not isinstance(options, yaml.MappingNode):
+    if signature is None:
         return
-    for key, value in options.value:
+    for key, value in node.value if fixed else options_of(node):
         option = signature.options.get(key.value)
         if option is None and signature.is_complete and key.value not in HINTS:
             raise UserError(f"{line_of(path, key)}: {unknown(key.value, key.value, signature, '')}")
@@ -223,39 +232,14 @@ def check_node(path: Path, node: yaml.Node, settings: object, fixed: Signature |
         check_node(path, value, place_of(settings, [key.value]), None)
 
 
+def options_of(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+    """Yield the options of a class in a config: what is under init_args, or beside them."""
+    for key, value in node.value:
+        if key.value == "init_args" and isinstance(value, yaml.MappingNode):
+            yield from value.value
+        elif key.value not in KEYS:
+            yield key, value
+
+
 def line_of(path: Path, node: yaml.Node) -> str:
     return f"{path}, line {node.start_mark.line + 1}"
-
-
-def class_help(args: list[str]) -> str | None:
-    """Return the options of the class that --model.help or another one asks about, if it can."""
-    at = asked(args)
-    if at is None:
-        return None
-    args = with_class(args, at)
-    option, _, path = args[at].partition("=")
-    signature = signature_of(path)
-    if signature is None:
-        return None  # the parser imports it
-    name = option.removesuffix(".help")
-    shown = help_of_class(path, name, signature)
-    return f"{shown}\n\n(a class has options of its own: {name}.NAME.help)"
-
-
-def asked(args: list[str]) -> int | None:
-    """Return where an option such as --model.help stands."""
-    found = (at for at, arg in enumerate(args) if arg.partition("=")[0].endswith(".help"))
-    return next(found, None)
-
-
-def with_class(args: list[str], at: int) -> list[str]:
-    """Give --model.help the class after it, or else that of the configs, as NAME=CLASS."""
-    option, _, path = args[at].partition("=")
-    end = at + 1
-    if not path and end < len(args) and not is_option(args[end]):
-        path, end = args[end], end + 1
-    rest = [*args[:at], *args[end:]]
-    path = path or class_at(option[2:].split(".")[:-1], settings_of(rest)) or ""
-    if not path:
-        raise UserError(f"{option} needs a --config that names the class, or the class after it")
-    return [*args[:at], f"{option}={path}", *args[end:]]

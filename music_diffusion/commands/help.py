@@ -67,7 +67,9 @@ def help_of(command: str, signature: Signature) -> str:
 
 def help_of_class(path: str, option: str, signature: Signature) -> str:
     """Lay out the options of a class that a config or the command line names."""
-    return "\n".join([f"{option} {path}", "", signature.text, "", *options_of(signature, option)])
+    needed = (row(f"{option}.{one.name} {metavar(one)}", one) for one in required(signature))
+    lines = [*needed, *options_of(signature, option)] or ["  it has no options"]
+    return "\n".join([f"{option} {path}", "", signature.text, "", *lines])
 
 
 def options_of(signature: Signature, prefix: str = "-") -> Iterator[str]:

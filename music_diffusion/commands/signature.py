@@ -10,6 +10,7 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+NO_OPTIONS = ("ABC", "Generic", "Protocol", "nn.Module")  # bases that have none
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -122,16 +123,22 @@ def _of_class(path: str, module: Module, node: ast.ClassDef) -> Signature | None
 
 
 def _with_base(own: Signature, module: Module, node: ast.ClassDef) -> Signature | None:
-    """Add the options of the class that it is derived from."""
-    if len(node.bases) != 1:
+    """Add the options of the class that it is derived from, which **kwargs may be for."""
+    takes_any = any(
+        isinstance(one, ast.FunctionDef) and one.name == "__init__" for one in node.body
+    )
+    names = [ast.unparse(base).partition("[")[0] for base in node.bases]
+    names = [name for name in names if name not in NO_OPTIONS]
+    if node.bases and not names:
+        return replace(own, is_complete=not takes_any)
+    if len(names) != 1:
         return None
-    name = ast.unparse(node.bases[0])
-    if name == "ABC":  # it has no options
-        return replace(own, is_complete=True)
+    name = names[0]
     base = signature_of(module.imported(name) or f"{module.name}.{name}")
     if base is None:
         return None
-    return Signature(own.path, own.text or base.text, base.options | own.options, base.is_complete)
+    is_complete = base.is_complete and (bool(base.options) or not takes_any)
+    return Signature(own.path, own.text or base.text, base.options | own.options, is_complete)
 
 
 def _of_function(

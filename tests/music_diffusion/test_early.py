@@ -1,5 +1,6 @@
 """Options as people type them, and mistakes in them, told before anything is imported."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ ABSORB = ["--config", "sedd_absorb"]
 @pytest.fixture(autouse=True)
 def files(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])  # the current folder is added
     for name in ("a.ckpt", "my song.wav", "b.wav"):
         Path(name).touch()
     return tmp_path
@@ -151,6 +153,14 @@ def test_the_hint_quotes_the_whole_of_a_name_with_spaces(
         (
             "trainer:\n  callbacks:\n  - class_path: callbacks.ema.EMA\n    init_args: {dekay: 1}",
             "line 4: dekay is no option of callbacks.ema.EMA: did you mean decay?",
+        ),
+        (
+            "model:\n  lenght: 3",
+            "line 2: lenght is no option of sedd.module.SEDD: did you mean l",
+        ),
+        (
+            "model:\n  noise: {class_path: sedd.noise.Geometric, sigma: 3}",
+            "line 2: sigma is no option of sedd.noise.Geometric: did you mean sigma_m",
         ),
     ],
 )
