@@ -47,6 +47,9 @@ class LeftToRight(TokenSampler):
 
 
 if __name__ == "__main__":
+    sys.excepthook = md.excepthook  # a wrong path is told in a line
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     checkpoint, out = (*sys.argv[1:], "left_to_right.wav")[:2]
     model = md.load(checkpoint)
     audio = model.generate(seconds=2, sampler=LeftToRight(steps=32), seed=1)

@@ -7,6 +7,9 @@ import torch
 import music_diffusion as md
 from audio import files
 
+sys.excepthook = md.excepthook  # a wrong path is told in a line
+if len(sys.argv) < 5:
+    sys.exit(__doc__)
 checkpoint, file, start, end, out = (*sys.argv[1:], "repaired.wav")[:5]
 model = md.load(checkpoint)
 prompt = files.read(file, sample_rate=model.sample_rate)  # [C, T]

@@ -5,6 +5,9 @@ import sys
 import music_diffusion as md
 from audio import files
 
+sys.excepthook = md.excepthook  # a wrong path is told in a line
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 checkpoint, out = (*sys.argv[1:], "sample.wav")[:2]
 model = md.load(checkpoint)
 audio = model.generate(seconds=10, seed=1)  # [B, C, T]

@@ -1,6 +1,6 @@
 """Make a clip through a studio's HTTP API, from this machine or another one.
 
-python cli.py studio                      # in another terminal
+music-diffusion studio                    # in another terminal, or python cli.py studio
 python examples/studio_client.py http://127.0.0.1:7860 clip.wav
 python examples/studio_client.py http://studio.local:7860 clip.wav NAME:PASSWORD
 
@@ -37,4 +37,6 @@ def main(address: str, out: str, user: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -90,4 +90,7 @@ def main(music: str, *rest: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.excepthook = md.excepthook  # a wrong path is told in a line
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

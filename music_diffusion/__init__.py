@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from music_diffusion.commands.page import page
     from music_diffusion.commands.report import report
     from music_diffusion.commands.sample import make_song, sample
+    from music_diffusion.commands.shown_errors import excepthook
 
 __all__ = [
     "AudioModel",
@@ -37,6 +38,7 @@ __all__ = [
     "data",
     "decode",
     "encode",
+    "excepthook",
     "export",
     "fad",
     "fit",
@@ -64,6 +66,7 @@ HOMES = {
     "page": "music_diffusion.commands.page",
     "report": "music_diffusion.commands.report",
     "sample": "music_diffusion.commands.sample",
+    "excepthook": "music_diffusion.commands.shown_errors",
 }
 
 name_user()

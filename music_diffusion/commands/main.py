@@ -8,8 +8,9 @@ from importlib import import_module
 
 from foundation.errors import TERMINATED
 from foundation.program import program
-from music_diffusion.commands.error_lines import explain, interrupted
-from music_diffusion.commands.logging import above_bars, report_events
+from music_diffusion.commands.error_lines import interrupted
+from music_diffusion.commands.logging import report_events
+from music_diffusion.commands.shown_errors import show
 
 # Waiting threads sleep: where they spin, as is the default, another busy program slows torch many
 # times over. Set before torch is imported; on an idle machine it costs a few percent of training.
@@ -85,12 +86,8 @@ def usage() -> str:
 
 def report(error: Exception) -> int:
     """Print what was wrong, in a line if it was a user's mistake; return the exit status."""
-    explained = explain(error)
-    if explained is None or os.environ.get("MUSIC_TRACEBACK"):
+    if (status := show(error)) is None:
         raise error
-    message, status = explained
-    with above_bars(sys.stderr):
-        print(f"error: {message}", file=sys.stderr)
     return status
 
 

@@ -30,6 +30,7 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
@@ -39,6 +40,36 @@ def test_a_sweep_without_validation_says_what_to_add(here, monkeypatch):
     monkeypatch.setattr(md, "fit", lambda *_, **__: SimpleNamespace(trainer=trainer))
     with pytest.raises(SystemExit, match="add trainer.val_check_interval=STEPS, at most 2"):
         example("sweep", "music", "trials=1")
+
+
+SCRIPTS = {  # with a path where nothing is
+    "sample": ["none.ckpt"],
+    "own_sampler": ["none.ckpt"],
+    "repair": ["none.ckpt", "none.wav", "0", "1"],
+    "score": ["none", "none"],
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_wrong_path_is_told_in_a_line_and_no_path_by_the_usage(name, here, capsys):
+    with pytest.raises(md.UserError) as caught:
+        example(name, *SCRIPTS[name])
+    with pytest.raises(SystemExit) as ended:  # as Python does after the last line
+        sys.excepthook(caught.type, caught.value, caught.tb)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
+    with pytest.raises(SystemExit, match=f"python examples/{name}.py"):
+        example(name)
+
+
+def test_other_errors_of_a_script_keep_their_traceback(here, capsys, monkeypatch):
+    monkeypatch.setenv("MUSIC_TRACEBACK", "1")
+    for error in (RuntimeError("mine"), md.UserError("yours"), KeyboardInterrupt("stop")):
+        try:
+            raise error
+        except BaseException as caught:
+            md.excepthook(type(caught), caught, caught.__traceback__)
+        assert "Traceback" in capsys.readouterr().err
 
 
 def test_the_examples_work(here, music, capsys):
