@@ -7,18 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from audio import files as audio_files
 from audio.spectrogram import write_spectrogram
+from callbacks.attempt import attempt
 from callbacks.reference_clips import references
 from callbacks.trial import is_trial
 from callbacks.validation import warn_without_validation
 from foundation.audio_module import AudioModel, Batch
+from foundation.batch import example
 from foundation.checks import check_at_least
 from foundation.errors import UserError
 from foundation.files import remove
@@ -40,18 +42,20 @@ class Clip:
 class Demo(Callback):
     """Let the model make audio at validations, where its averaged weights are in place.
 
-    `pl_module.demo(batch, num_demos, num_samples, generator)` returns audio [B, C, T] by name;
-    `batch` is the first validation batch, and `generator` lies on the module's device. A demo is
-    made by one process while the others wait, leaves the random streams of training alone, and when
-    it fails, training goes on. Sanity checks and `fast_dev_run` make none. In the predict loop it
-    writes the audio that `predict_step` returns by name. Beside the demos, `demos/reference` holds
-    validation music of the samples' length, as it is and after the model's codec.
+    `pl_module.demo(batch, num_demos, num_samples, generator)` returns audio [B, C, T] by name. It
+    is called for each clip alone, with `num_demos` 1 and an example of the first process's first
+    validation batch; `generator` lies on the module's device. Clip i has the noise of the seed plus
+    i and is made by process i modulo n, so that n changes no sample; the first process writes them.
+    A demo leaves the random streams of training alone; when a clip fails, none is written and
+    training goes on. Sanity checks and `fast_dev_run` make none. In the predict loop it writes the
+    audio that `predict_step` returns by name. Beside the demos, `demos/reference` holds validation
+    music of the samples' length, as it is and after the codec.
 
     Args:
         every_n_steps: steps from one demo to the next at least; null makes one at each validation
-        num_demos: how many of each kind
+        num_demos: how many of each kind; beyond the examples of a batch these are taken again
         seconds: the longest a demo lasts; the model may make less
-        seed: of the noise they start from
+        seed: of the first one's noise
         keep: how many of the newest demos of a run stay in its folder; -1 keeps all
     """
 
@@ -102,14 +106,9 @@ class Demo(Callback):
         if trainer.state.fn != TrainerFn.FITTING:  # where steps aren't counted
             path = trainer.ckpt_path
             folder = folder.with_name(f"validate_{Path(path).stem if path else 'untrained'}")
-        if trainer.is_global_zero:
-            with isolate_rng():  # restores nothing after an exception, so none may leave it
-                try:
-                    self._make(trainer, pl_module, batch, folder)
-                except Exception as error:
-                    reason = f"{type(error).__name__}: {error}"
-                    log.warning("demo at step %d failed: %s", trainer.global_step, reason)
-                    log.debug("where the demo failed", exc_info=True)
+        failure = self._make_together(trainer, pl_module, batch, folder)
+        if failure is not None and trainer.is_global_zero:
+            log.warning("demo at step %d failed: %s", trainer.global_step, failure)
         self._last_step = trainer.global_step
         trainer.strategy.barrier("demo")
 
@@ -140,16 +139,63 @@ class Demo(Callback):
             return True
         return trainer.global_step - self._last_step >= self.every_n_steps
 
-    def _make(self, trainer: Trainer, pl_module: AudioModel, batch: Batch, folder: Path) -> None:
-        generator = torch.Generator(pl_module.device).manual_seed(self.seed)
-        torch.manual_seed(self.seed)  # a draw that forgets the generator repeats all the same
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            demos = pl_module.demo(
-                batch,
-                num_demos=self.num_demos,
-                num_samples=round(self.seconds * pl_module.sample_rate),
-                generator=generator,
-            )
+    def _make_together(
+        self, trainer: Trainer, pl_module: AudioModel, batch: Batch, folder: Path
+    ) -> str | None:
+        """Make this process's clips, and write those of all; return what failed, if anything did.
+
+        Whatever fails in a process, it takes part in each exchange, so that none waits forever.
+        """
+        examples: list[Batch] = []
+        failure = attempt(self._take, batch, examples) if trainer.is_global_zero else None
+        examples = trainer.strategy.broadcast(examples)
+        made: dict[int, dict[str, Tensor]] = {}
+        failure = failure or attempt(self._make, trainer, pl_module, examples, made)
+        clips = []
+        for number in range(self.num_demos):
+            mine = (failure, made.get(number))
+            theirs, clip = trainer.strategy.broadcast(mine, src=number % trainer.world_size)
+            failure = failure or theirs
+            clips.append(clip)
+        if failure is None and trainer.is_global_zero:
+            failure = attempt(self._write, trainer, pl_module, clips, folder)
+        return failure
+
+    def _take(self, batch: Batch, examples: list[Batch]) -> None:
+        """Take an example for each clip, to the CPU, from where each device can have it."""
+        taken = (example(batch, number) for number in range(self.num_demos))
+        examples += [move_data_to_device(one, "cpu") for one in taken]
+
+    def _make(
+        self,
+        trainer: Trainer,
+        pl_module: AudioModel,
+        examples: list[Batch],
+        made: dict[int, dict[str, Tensor]],
+    ) -> None:
+        """Make this process's clips by number, each from its own example and noise."""
+        for number in range(trainer.global_rank, self.num_demos, trainer.world_size):
+            seed = self.seed + number
+            generator = torch.Generator(pl_module.device).manual_seed(seed)
+            torch.manual_seed(seed)  # a draw that forgets the generator repeats all the same
+            with torch.no_grad(), trainer.precision_plugin.forward_context():
+                clip = pl_module.demo(
+                    move_data_to_device(examples[number], pl_module.device),
+                    num_demos=1,
+                    num_samples=round(self.seconds * pl_module.sample_rate),
+                    generator=generator,
+                )
+            made[number] = {name: audio.detach().float().cpu() for name, audio in clip.items()}
+
+    def _write(
+        self,
+        trainer: Trainer,
+        pl_module: AudioModel,
+        made: list[dict[str, Tensor]],
+        folder: Path,
+    ) -> None:
+        """Write and log the clips, of which all processes made some."""
+        demos = {name: torch.cat([clip[name] for clip in made]) for name in made[0]}
         for name, audio in demos.items():
             clips = write_clips(folder, name, audio, pl_module.sample_rate)
             for logger in trainer.loggers if clips else []:

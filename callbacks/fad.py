@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor, distributed
 
 from audio import files as audio_files
 from audio.segments import spread_segments
+from callbacks.attempt import attempt
 from callbacks.demo import KEEP, log_clips, prune, run_folder, write_clips
 from callbacks.fad_plot import draw, log_picture, write_csv
 from callbacks.prepared import PreparedCallback
@@ -290,17 +290,6 @@ def make_or_replace(choice: EmbeddingChoice) -> Embedding:
     except MissingWeights as error:
         log.warning("FAD: %s; until then the scores are a spectral distance (logmel)", error)
         return LogMel()
-
-
-def attempt(work: Callable[..., None], *args: object) -> str | None:
-    """Do what may fail without ending training, on random streams of its own; return the reason."""
-    with isolate_rng():  # restores nothing after an exception, so none may leave it
-        try:
-            work(*args)
-        except Exception as error:
-            log.debug("where it failed", exc_info=True)
-            return f"{type(error).__name__}: {error}"
-    return None
 
 
 def gather(mine: tuple, processes: int) -> list[tuple]:

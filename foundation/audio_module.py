@@ -116,7 +116,8 @@ class AudioModel(LightningModule, ABC):
     ) -> dict[str, Tensor]:
         """Return audio [B, C, T] by name: "sample", "real" and others.
 
-        `sample` holds `num_demos` clips, of at most `num_samples` samples.
+        `sample` holds `num_demos` clips, of at most `num_samples` samples. Callback `Demo` asks for
+        one clip at a time, FAD for several.
         """
 
     @abstractmethod

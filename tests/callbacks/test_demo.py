@@ -125,7 +125,8 @@ def test_an_interrupt_passes(tmp_path, monkeypatch):
 class Broken(Toy):
     def demo(self, *args, **kwargs) -> dict[str, Tensor]:
         audio = super().demo(*args, **kwargs)["noise"]
-        audio[0, 0, 7] = torch.nan
+        if kwargs["generator"].initial_seed() == 0:  # the first clip's
+            audio[0, 0, 7] = torch.nan
         return {"noise": audio}
 
 

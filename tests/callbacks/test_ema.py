@@ -24,7 +24,7 @@ def averages(trajectory):
 
 
 def test_the_average_equals_a_hand_computation(tmp_path):
-    module = fit(tmp_path, [EMA(DECAY), Demo(seconds=0.1)], 10)
+    module = fit(tmp_path, [EMA(DECAY), Demo(num_demos=1, seconds=0.1)], 10)
     expected = averages(module.trajectory)
     torch.testing.assert_close(module.weight.detach(), expected[-1])
     torch.testing.assert_close(module.demo_weights, [expected[3], expected[7]])
