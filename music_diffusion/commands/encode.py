@@ -19,6 +19,7 @@ from foundation.files import printable
 from jbdiff.levels import COARSEST, codec_of, main_stream
 from metrics.describe import COLUMNS, STEP, Describer
 from metrics.musicality import RATE
+from music_diffusion.commands.logging import as_quiet_as_events
 from music_diffusion.commands.options import call
 from music_diffusion.commands.trainer import RunTrainer
 
@@ -80,7 +81,24 @@ def encode(
     names = tuple(streams or codec.token_streams)
     codec.check_streams(names)
     known, part = Sidecar.read(sidecar), Share.parse(shard)
-    trainer = RunTrainer(
+    with as_quiet_as_events():
+        trainer = trainer_of(accelerator, devices, num_nodes)
+        job = EncodingJob.create(audio, codec, names, out, known, too_loud, part)
+        first = trainer.global_rank == 0  # it holds the lock for the others
+        whole = job.share.count == 1
+        with job.alone(".lock" if whole else f".lock-{job.share}") if first else nullcontext():
+            run_job(job, trainer, codec, num_workers)
+            with nullcontext() if whole or not first else job.alone():  # shards merge in turn
+                store = job.finish() if first else None
+        if store and describer:
+            describe(job, describer)
+    if store:
+        log.info("%d tracks of %s in %s", len(store), " and ".join(names), store.folder)
+    return job.folder
+
+
+def trainer_of(accelerator: str, devices: int | str, num_nodes: int) -> RunTrainer:
+    return RunTrainer(
         accelerator=accelerator,
         devices=devices,
         num_nodes=num_nodes,
@@ -90,18 +108,6 @@ def encode(
         enable_model_summary=False,
         use_distributed_sampler=False,  # each process has a share of the files
     )
-    job = EncodingJob.create(audio, codec, names, out, known, too_loud, part)
-    first = trainer.global_rank == 0  # it holds the lock for the others
-    whole = job.share.count == 1
-    with job.alone(".lock" if whole else f".lock-{job.share}") if first else nullcontext():
-        run_job(job, trainer, codec, num_workers)
-        with nullcontext() if whole or not first else job.alone():  # shards merge in turn
-            store = job.finish() if first else None
-        if store and describer:
-            describe(job, describer)
-    if store:
-        log.info("%d tracks of %s in %s", len(store), " and ".join(names), store.folder)
-    return job.folder
 
 
 def describe(job: EncodingJob, describer: Describer) -> None:

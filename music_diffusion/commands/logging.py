@@ -54,6 +54,12 @@ def events_shown(shown: bool = True) -> Iterator[None]:
             one.handlers, one.propagate, one.level = handlers, propagate, level
 
 
+def as_quiet_as_events() -> AbstractContextManager:
+    """Hide Lightning's start-up lines where this package's events aren't shown: in Python."""
+    shown = logging.getLogger("music_diffusion").isEnabledFor(logging.INFO)
+    return nullcontext() if shown else warnings_alone()
+
+
 @contextmanager
 def warnings_alone() -> Iterator[None]:
     """Hide what Lightning says below a warning, and warnings that mean nothing here."""

@@ -1,5 +1,6 @@
 """Weights & Biases: its files in the run's folder, a resumed run as the same run, no questions."""
 
+import logging
 import os
 from contextlib import redirect_stderr
 from io import StringIO
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+log = logging.getLogger(__name__)
 DULL = "The anonymous setting has no effect and will be removed in a future version."
 
 
@@ -33,7 +35,7 @@ def go_offline_without_account() -> None:
     if not known and "WANDB_MODE" not in os.environ:
         os.environ["WANDB_MODE"] = "offline"
         os.environ.setdefault("WANDB_SILENT", "true")  # the next line says it all
-        print("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
+        log.info("wandb: no account found, its logs stay on this machine (wandb login, wandb sync)")
 
 
 def silence_dull_warning() -> None:

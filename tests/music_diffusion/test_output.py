@@ -13,12 +13,15 @@ from torch import nn
 
 from callbacks import progress, run_summary
 from callbacks.run_summary import RunSummary
+from codec.spectral import SpectralCodec
 from foundation.durations import clock, spoken
+from foundation.packages import PACKAGES
 from music_diffusion.commands import first_look, plans
 from music_diffusion.commands import main as cli
+from music_diffusion.commands.encode import encode
 from music_diffusion.commands.logging import events_shown
 from music_diffusion.commands.machine import Machine
-from music_diffusion.commands.wandb_settings import silence_dull_warning
+from music_diffusion.commands.wandb_settings import go_offline_without_account, silence_dull_warning
 from tests.music_diffusion.toy import Clips, Tone
 
 
@@ -35,6 +38,24 @@ def test_quiet_hides_lightnings_lines_and_keeps_its_warnings(caplog):
         warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated", stacklevel=1)
     assert caplog.messages == ["no disk"] and not told
     assert logging.getLogger("lightning.fabric").level != logging.WARNING
+
+
+def test_encode_in_python_says_as_little_as_a_quiet_fit(music, tmp_path, caplog, capsys):
+    for name in PACKAGES:  # as where nothing but a program of the user's ran
+        caplog.set_level(logging.WARNING, name)
+    caplog.handler.setLevel(logging.INFO)
+    encode(str(music), str(tmp_path / "store"), codec=SpectralCodec(num_codebooks=1), devices=1)
+    assert not caplog.messages and not capsys.readouterr().out
+
+
+def test_wandb_without_an_account_is_an_event_that_quiet_hides(monkeypatch, caplog, capsys):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_SILENT"):
+        monkeypatch.setenv(name, "")  # restored in the end
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", "/none")
+    caplog.set_level(logging.INFO, "music_diffusion")
+    go_offline_without_account()
+    assert "no account found" in caplog.text and not capsys.readouterr().out
 
 
 BAR = "--trainer.enable_progress_bar=true"
