@@ -18,8 +18,10 @@ from foundation.errors import UserError
 from foundation.sampler import OnStep, Sampler, ignore_step
 from foundation.weights import load_strictly, read_state
 from foundation.windows import AudioWindow
+from jbdiff.objective import LatentObjective
 from jbdiff.samplers import DDIM, LatentSampler
-from jbdiff.vdiffusion import even_times, v_loss
+from jbdiff.vdiffusion import VFn, alpha_sigma, even_times, v_loss
+from jbdiff.velocity_net import VelocityNet
 from metrics.embedding import Embedding
 from sedd.draws import Draws
 from sedd.graph import Absorb, Graph
@@ -172,6 +174,43 @@ class ConvNet(ScoreNet):
         h = embedded + self.level(sigma.float()[:, None])[:, None]
         scores = self.body(h.transpose(1, 2)).unflatten(1, (self.num_codebooks, -1))
         return scores.transpose(2, 3).float().scatter(-1, x[..., None], 0)
+
+
+class Mixing(VelocityNet):
+    """A velocity network: two convolutions over the context and the window.
+
+    Args:
+        context_length: latents before the window
+        dropout: between the convolutions
+        width: channels between them
+    """
+
+    channels = 128
+
+    def __init__(self, context_length: int = 0, dropout: float = 0.0, width: int = 64):
+        super().__init__()
+        self.enter = nn.Conv1d(self.channels, width, 9, padding=4)
+        self.level = nn.Linear(1, width)
+        self.leave = nn.Conv1d(width, self.channels, 9, padding=4)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        both = x if context is None else torch.cat([context, x], dim=-1)
+        h = self.enter(both) + self.level(t[:, None])[..., None]
+        return self.leave(self.dropout(h).relu())[..., -x.shape[-1] :]
+
+
+@dataclass(frozen=True)
+class AbsoluteV(LatentObjective):
+    """An objective: v-diffusion with the mean absolute error."""
+
+    def losses(self, net: VFn, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        alpha, sigma = alpha_sigma(times[:, None, None])
+        v = net(alpha * clean + sigma * noise, times)
+        return (v - (alpha * noise - sigma * clean)).abs().mean(dim=(1, 2))
+
+    def velocity(self, net: VFn) -> VFn:
+        return net
 
 
 class PitchCodec(Codec):

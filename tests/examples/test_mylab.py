@@ -1,8 +1,12 @@
 """Nine kinds of extension, used from a folder outside the repository through the command line."""
 
 import json
+import re
 import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import soundfile
@@ -27,6 +31,32 @@ def lab(tmp_path_factory) -> Path:
         audio = 0.3 * tone + 0.05 * torch.randn(66150, generator=generator)
         soundfile.write(folder / "music" / "loud" / f"{i}.wav", audio.numpy(), 22050)
     return folder
+
+
+def test_the_snippets_of_the_docs_are_mylab_s_and_need_the_imports_that_they_name(monkeypatch):
+    imports, *snippets = re.findall(
+        "```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL
+    )
+    ours = (ROOT / "examples" / "mylab" / "mylab.py").read_text()
+    assert len(snippets) == 9 and all(one in ours for one in snippets)
+    module = ModuleType("snippets")
+    monkeypatch.setitem(sys.modules, "snippets", module)  # where dataclasses look
+    exec(imports, module.__dict__)
+    imported = {*module.__dict__}
+    exec("\n".join(snippets), module.__dict__)
+    words = {*re.findall(r"\w+", " ".join(snippets))}
+    assert {name for name in imported if not name.startswith("__")} <= words
+
+
+def test_a_velocity_network_and_an_objective_of_latents_train_a_level(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples" / "mylab")
+    monkeypatch.delitem(sys.modules, "mylab", raising=False)
+    lab = import_module("mylab")
+    net, x, t = lab.Mixing(context_length=4, width=8), torch.randn(2, 128, 6), torch.rand(2)
+    v = net(x, t, torch.randn(2, 128, 4))
+    losses = lab.AbsoluteV().losses(net, x, torch.randn_like(x), t)
+    assert v.shape == x.shape and losses.shape == t.shape and losses.requires_grad
+    monkeypatch.delitem(sys.modules, "mylab")
 
 
 def commands(lab: Path, *runs: list[str], status: int = 0) -> str:
