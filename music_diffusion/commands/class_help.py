@@ -2,7 +2,10 @@
 
 import ast
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from itertools import islice
 
 from foundation.errors import UserError
@@ -67,6 +70,22 @@ def listed(name: str, base: str, paths: list[str]) -> str:
     rows = (entry(path, one.text.partition("\n")[0] if one else "") for path, one in found.items())
     end = f"({name}.help CLASS lists the options of one; docs/extending.md says how to write one)"
     return "\n".join([f"{name} takes a class derived from {base}:", "", *rows, "", end])
+
+
+@contextmanager
+def whole_names(args: list[str]) -> Iterator[None]:
+    """Let the parser's help of a class name its options as one types them, not --noise.eps."""
+    at, printed = asked(args), StringIO()
+    if at is None:
+        yield
+        return
+    name = args[at].partition("=")[0].removesuffix(".help")
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        short = rf"--(\w+\.)*{name.rpartition('.')[2]}\."
+        print(re.sub(short, f"{name}.", printed.getvalue()), end="")
 
 
 def given(option: Option) -> int:

@@ -28,6 +28,7 @@ from foundation.program import program
 from foundation.weights import read_content
 from music_diffusion.commands.arguments import with_configs_first
 from music_diffusion.commands.changed_settings import tell_changes
+from music_diffusion.commands.class_help import whole_names
 from music_diffusion.commands.constructors import errors_of_constructors
 from music_diffusion.commands.error_lines import usage_errors
 from music_diffusion.commands.first_look import look_ahead
@@ -97,7 +98,7 @@ class CommandLine(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         """Parse, and look at the checkpoint before music is encoded; its settings replace none."""
-        with usage_errors(args[0]):
+        with usage_errors(args[0]), whole_names(args):
             self.config = parser.parse_args(args)
         config = self.config[self.config.subcommand]
         if type(config.seed_everything) is int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from music_diffusion.commands.before_import import prepared
+from music_diffusion.commands.class_help import whole_names
 from music_diffusion.commands.subclasses import abstract_methods, subclasses
 
 LAB = """from sedd.noise import Noise
@@ -42,6 +43,19 @@ def test_options_have_the_whole_name_that_one_types(capsys):
     assert "--model.noise.power X" in text and "--model.noise.eps X" in text
     text = shown(capsys, "--config", "jbdiff", "--model.sampler.help")
     assert "--model.sampler.steps" in text and " --sampler" not in text
+
+
+@pytest.mark.parametrize("name", ["--model.noise", "--trainer.logger", "--model.codec.inner"])
+def test_so_they_have_where_the_parser_prints_them(name, capsys):
+    last = name.rpartition(".")[2]
+    for prefix in (f"--{last}", name):  # as the parser does within a class, and elsewhere
+        with pytest.raises(SystemExit), whole_names(["fit", f"{name}.help=lab.A"]):
+            print(f"[{prefix}.eps EPS]\n  {prefix}.eps EPS")
+            raise SystemExit(0)
+        assert capsys.readouterr().out == f"[{name}.eps EPS]\n  {name}.eps EPS\n"
+    with whole_names(["fit", "--data.audio=x"]):
+        print(f"--{last}.eps")
+    assert capsys.readouterr().out == f"--{last}.eps\n"
 
 
 def test_what_the_model_gives_a_class_is_no_option(capsys):
