@@ -70,4 +70,6 @@ def reason(error: Exception) -> str:
     text = str(getattr(error, "error_string", error)).strip().rstrip(".")
     if text.startswith("File does not exist"):  # also its message for a text file named .mp3
         return "its content is no audio of a known format"
+    if text == "Format not recognised":
+        return "it is no audio of a known format, such as WAV, FLAC, MP3, M4A and OGG"
     return text or "it is damaged"

@@ -110,7 +110,7 @@ def time_left(trainer: Trainer) -> float:
     """Return the seconds until `max_time` ends training."""
     timers = [one for one in getattr(trainer, "callbacks", ()) if isinstance(one, Timer)]
     left = [timer.time_remaining() for timer in timers]
-    return min((seconds for seconds in left if seconds is not None), default=math.inf)
+    return max(0.0, min((seconds for seconds in left if seconds is not None), default=math.inf))
 
 
 def trained_weights(module: LightningModule) -> int:

@@ -180,9 +180,21 @@ def check_value(name: str, option: Option, value: str) -> None:
     if not fits(option, value):
         raise UserError(f"{name} needs {expected(option)}, got {printable(value)!r}")
     if option.name in MISSING and value and value.lower() not in NOTHING:
-        path = find_checkpoint(value) if option.name == "checkpoint" else value
-        if not user_path(path, option.name).exists():
-            raise MissingFileError(MISSING[option.name].format(printable(Path(path))))
+        for one in elements(value) if is_list(option) else [value]:
+            path = find_checkpoint(one) if option.name == "checkpoint" else one
+            if not user_path(path, option.name).exists():
+                raise MissingFileError(MISSING[option.name].format(printable(Path(path))))
+
+
+def elements(value: str) -> list[str]:
+    """Return the texts of a list as `listed` writes it, or one that isn't in brackets."""
+    if not value.startswith("["):
+        return [value]
+    try:
+        return [str(one) for one in json.loads(value)]
+    except ValueError:  # [a, b] as YAML has it, without quotes
+        parts = (one.strip(" '\"") for one in value.strip("[]").split(","))
+        return [one for one in parts if one]
 
 
 def check_placed(option: Option, value: str, quoted: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from audio import files as audio
-from audio.page.write import write_comparison
+from audio.page.write import update_page, write_comparison
 from audio.spectrogram import write_spectrograms
 from foundation.checks import check_at_least
 from music_diffusion.commands.options import call
@@ -44,6 +44,7 @@ def quickstart(audio: str | None = None, minutes: float = 2.0) -> None:
     after = play(str(ROOT / "checkpoints" / "last.ckpt"), "after")
     for pair in zip(before, after, strict=True):
         print(f"before and after: {compare(*pair)}")
+    update_page(ROOT)
     page = write_comparison([ROOT / "before", ROOT / "after"], ROOT / "compare")
     print(f"To hear them side by side, open {page} in a browser.")
     print(f"Audio is in {ROOT}/before and {ROOT}/after, demos from training in {ROOT}/demos.")

@@ -1,6 +1,7 @@
 """Files of generated audio: WAV, spectrogram, and the settings that make them again."""
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -52,6 +53,8 @@ class SampleFolder:
         for index, clip in enumerate(clips):
             while (path := self.folder / f"sample_{number}.wav").exists():
                 number += 1
+            if prompt is None:
+                clip = within_full_scale(clip, path.name)
             pieces = [clip] if prompt is None else prompt.around(clip)
             audio.write_pieces(path, pieces, clip.shape[0], model.sample_rate)
             write_spectrogram(path.with_suffix(".png"), clip, model.sample_rate)
@@ -74,6 +77,15 @@ class SampleFolder:
                 "%s holds clips of %s, too: they are apart on its page; --out NAME takes another "
                 "folder", self.folder, " and ".join(sorted(others - {name})),
             )  # fmt: skip
+
+
+def within_full_scale(clip: Tensor, name: str) -> Tensor:
+    """Turn a clip [C, T] down to a peak of 1, which is full scale, where it goes beyond."""
+    peak = float(clip.abs().max())
+    if peak <= 1:
+        return clip
+    log.info("%s would clip: turned down by %.1f dB", name, 20 * math.log10(peak))
+    return clip / peak
 
 
 def absolute(settings: Mapping) -> dict:

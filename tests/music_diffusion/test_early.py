@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from foundation.errors import UserError
 from music_diffusion.commands import before_import
@@ -45,6 +46,19 @@ def test_named_and_unnamed_values_find_their_places():
     assert prepared("fad", ["--generated", "b", "a"]) == ["a", "b"]
     assert prepared("page", ["--folders", ".", "--copy", "true"]) == [".", "--copy=true"]
     assert prepared("page", ["--copy", "."]) == [".", "--copy=true"]
+
+
+@pytest.mark.parametrize("args", ["runs {}", "--folders runs {}", "--folders [runs,{}]"])
+def test_the_studio_takes_folders_that_exist(args, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs", "my music"):
+        Path(name).mkdir()
+    words = [word.format("my music") for word in args.split()]
+    [option] = prepared("studio", words)
+    assert yaml.safe_load(option.removeprefix("--folders=")) == ["runs", "my music"]
+    Path("my music").rmdir()
+    with pytest.raises(UserError, match="no such folder: my music"):
+        prepared("studio", words)
 
 
 @pytest.mark.parametrize(

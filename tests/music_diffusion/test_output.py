@@ -181,3 +181,6 @@ def test_the_time_left_ends_with_max_time():
     bar = progress.Progress()
     bar.began -= 600  # a minute a step
     assert bar.line(trainer) == "step 10 of 10,000: 30 min left"
+    timer = trainer.callbacks[0] = Timer(duration={"seconds": 0})  # its last step ends later
+    timer.on_train_start(trainer, Tone())
+    assert bar.line(trainer) == "step 10 of 10,000: 0 s left"

@@ -30,6 +30,14 @@ def settings(path: str) -> dict:
     return json.loads(Path(path).read_text())["settings"]
 
 
+def test_a_clip_beyond_full_scale_is_turned_down(trained, capsys):
+    sampler = ["--sampler", "Scaled", "--sampler.size", "30", "--seconds", "0.05"]
+    assert cli.main(["sample", "last", "--count", "1", "--accelerator", "cpu", *sampler]) == 0
+    samples = audio.read("samples/sample_0.wav").abs()
+    assert samples.max() > 0.99 and (samples > 0.99).float().mean() < 0.2
+    assert re.search(r"sample_0.wav would clip: turned down by [\d.]+ dB", capsys.readouterr().err)
+
+
 def test_samples_have_settings_beside_them_that_make_them_again(trained, capsys):
     options = ["--count", "3", "--batch_size", "2", "--seed", "7", "--accelerator", "cpu"]
     sampler = ["--sampler", "Scaled", "--sampler.size", "0.3", "--seconds", "0.05"]
