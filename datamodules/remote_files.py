@@ -61,6 +61,8 @@ class RemoteFolder:
 
     def place_of(self, name: str) -> tuple[AbstractFileSystem, str]:
         """Return this process's file system, and the path of a file there."""
+        if (package := logging.getLogger("gcsfs")).level == logging.NOTSET:
+            package.setLevel(logging.CRITICAL)  # it shows tracebacks of what is a line of ours
         return url_to_fs(f"{self.address}/{name}")
 
     def copy(self, name: str, target: Path, size: int | None = None) -> None:
@@ -100,7 +102,7 @@ class RemoteFolder:
                 place, reason = f"{self.address}/{name}", reason_of(error)
                 if isinstance(error, FileNotFoundError):
                     raise LostError(f"{place} isn't there ({reason})") from error
-                if isinstance(error, PermissionError):
+                if refused(error):
                     raise RefusedError(f"{place} may not be read ({reason})") from error
                 late = attempt + 1 == ATTEMPTS or time.monotonic() - begin > PATIENCE
                 if late or not may_pass(error):
@@ -117,6 +119,12 @@ class RefusedError(RemoteError):
 
 class LostError(RemoteError, MissingFileError):
     """There is no such file."""
+
+
+def refused(error: Exception) -> bool:
+    """Say whether an error is one of permission; s3fs has Python's own, gcsfs has two others."""
+    denied = getattr(error, "code", None) in (401, 403) or str(error).startswith("Forbidden: ")
+    return denied or isinstance(error, PermissionError)
 
 
 def may_pass(error: Exception) -> bool:

@@ -29,6 +29,12 @@ class NoCredentialsError(Exception):
     """As botocore's."""
 
 
+class HttpError(Exception):
+    """As gcsfs's where nobody has signed in; for those who may not read, it has another."""
+
+    code = 401
+
+
 class Shaky(MemoryFileSystem):
     """Keeps files in memory; each copy first meets the next fault, if there is one."""
 
@@ -163,6 +169,8 @@ def test_faults_that_pass_are_tried_again(store, fault, caplog):
         ("cut", "5 bytes came in place of 250", remote_files.ATTEMPTS),
         (OSError(5, "Internal Error"), "Internal Error", remote_files.ATTEMPTS),
         (PermissionError("Access Denied"), r"may not be read \(Access Denied\)", 1),
+        (HttpError("Anonymous caller"), r"may not be read \(Anonymous caller\)", 1),
+        (OSError("Forbidden: b/bucket"), r"may not be read \(Forbidden: b/bucket\)", 1),
         (
             FileNotFoundError("no such key"),
             r"isn't there \(no such key\)",
@@ -171,7 +179,7 @@ def test_faults_that_pass_are_tried_again(store, fault, caplog):
         (NoCredentialsError("Unable to locate credentials"), "Unable to locate credentials", 1),
         (OSError(28, "No space left on device"), "No space left on device", 1),
     ],
-    ids=["cut", "500", "403", "404", "credentials", "full disk"],
+    ids=["cut", "500", "403", "401 of gs", "403 of gs", "404", "credentials", "full disk"],
 )
 def test_other_faults_are_a_line_and_leave_nothing_half_written(store, fault, said, attempts):
     opened = open_store(ADDRESS)
