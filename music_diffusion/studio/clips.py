@@ -1,5 +1,6 @@
 """Jobs and clips as the browser gets them: JSON with references, never with a path."""
 
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ def described(clip: Clip, reference: str, library: Library) -> dict:
         "reference": reference,
         "url": address(reference),
         "name": clip.path.name,
-        "seconds": round(clip.seconds, 4),
+        "seconds": math.floor(1e4 * clip.seconds) / 1e4,  # no part that is chosen ends beyond it
         "waveform": clip.waveform,
         "box": f"-0.5 0 {clip.bars} {2 * HALF}",
         "picture": picture and pictured(picture, library),
@@ -76,6 +77,8 @@ def describe_job(job: Job, jobs: Jobs, clips: Clips) -> dict:
         "state": job.state,
         "user": job.user,
         "settings": job.settings,
+        "created": job.created,
+        "notes": [without_paths(note, clips.library) for note in job.notes],
         "summary": summary(job.settings),
         "done": job.done,
         "total": job.total,
@@ -105,6 +108,8 @@ def summary(settings: Mapping) -> str:
     """Say in a line what was asked for."""
     forms = {"seconds": "{:g} s", "count": "{} clips", "seed": "seed {}", "sampler": "{}"}
     forms |= {"label": "{}", "tags": "{}", "tempo": "{:g} beats a minute", "key": "{}"}
+    if settings.get("prompt"):
+        forms["count"] = "{} variants"
     used = {name: settings[name] for name in forms if settings.get(name) not in (None, "", 1)}
     models = settings.get("models") or {"": settings.get("model", "")}
     names = [f"{part.replace('_', ' ')} {model}".strip() for part, model in models.items()]

@@ -10,8 +10,8 @@ from music_diffusion.studio.studio import Found, Studio
 PAIRS, RATINGS = "Pairs: which is better?", "Ratings from 1 to 5"
 ABOUT = (
     "Two folders of music, or two models, which first make clips with the same seeds. Clips of the "
-    "same name are heard as pairs; sides and order are random, loudness is made equal, and which "
-    "was which is shown at the end."
+    "same name are heard as pairs; sides and order are random, loudness is made equal, both end "
+    "where the shorter one does, and which was which is shown at the end."
 )
 
 

@@ -8,7 +8,6 @@ from music_diffusion.commands.machine import this_machine
 from music_diffusion.commands.report_lines import about, advice
 from music_diffusion.studio.choices import Choice
 from music_diffusion.studio.clips import without_paths
-from music_diffusion.studio.forms import errors_shown
 from music_diffusion.studio.library import OWN
 from music_diffusion.studio.studio import Found, Studio
 
@@ -26,13 +25,20 @@ def build(studio: Studio) -> Choice:
     start = gr.Button("Report", variant="primary")
     shown = gr.Textbox(label="Report", lines=16, max_lines=60, elem_classes=["report"])
 
-    @errors_shown(studio)
     def report(folder: str, listen: bool) -> str:
-        found = data(str(studio.library.find(folder or "")), headers_only=not listen)
+        try:
+            found = data(str(studio.library.find(folder or "")), headers_only=not listen)
+        except Exception as error:  # it stays in the box, where a message would go away
+            return f"No report: {studio.say(error)}"
         lines = [*about(found), "", *advice(found, this_machine())]
         return without_paths("\n".join(lines), studio.library)
 
-    start.click(report, [folder, listen], shown, api_visibility="private", concurrency_limit=1)
+    running = start.click(
+        report, [folder, listen], shown, api_visibility="private", concurrency_limit=1
+    )
+    folder.change(
+        lambda: "", None, shown, cancels=running, show_progress="hidden", api_visibility="private"
+    )
     return Choice(folder, names)
 
 

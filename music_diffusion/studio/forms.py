@@ -25,7 +25,7 @@ def job_list(kinds: list[str]) -> gr.HTML:
 def source_of(title: str, region: bool = False) -> gr.HTML:
     """Take a music file: sent, recorded or from a job. Its value is {clip, start, stop}, or None.
 
-    With `region` a part of it is chosen, from start to stop in seconds.
+    With `region` a part of it can be chosen, from start to stop in seconds; None until it is.
     """
     script = f"studio.source(element, props, trigger, watch, {json.dumps(title)}, {int(region)});"
     return component("source", script)
@@ -65,12 +65,11 @@ def errors_shown(studio: Studio) -> Callable:
 
 
 def chosen(studio: Studio, clip: str) -> dict:
-    """Return a clip as the value of a source, with its middle third as the part."""
+    """Return a clip as the value of a source, of which no part is chosen yet."""
     found = studio.clips.describe(clip)
     if found is None:
         raise UserError("this clip can't be read")
-    third = found["seconds"] / 3
-    return {"clip": found, "start": round(third, 3), "stop": round(2 * third, 3)}
+    return {"clip": found, "start": None, "stop": None}
 
 
 def reference(source: dict | None) -> str:

@@ -14,6 +14,7 @@ import torch
 from foundation.errors import UserError
 from foundation.files import read_json, write_json
 from foundation.sampler import OnStep
+from music_diffusion.studio.notices import notices
 
 RECORD = "job.json"  # in a job's folder
 LONGEST = 50  # jobs of a user that may wait
@@ -40,6 +41,7 @@ class Job:
         done: steps of the sampler so far, of `total`
         files: names of what it made, in its folder
         error: why it failed, for people
+        notes: what is to be known of how it sounds
     """
 
     name: str
@@ -54,6 +56,7 @@ class Job:
     ended: float = 0.0
     files: list[str] = field(default_factory=list)
     error: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -65,7 +68,10 @@ class Job:
         return self.state == "running" and 0 < self.total <= self.done
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimate the time left from the steps so far; None before the first one."""
+        """Estimate from the steps so far how long the rest take; None before the first one.
+
+        What comes after the last step, the decoding, isn't counted.
+        """
         if self.state != "running" or not self.done or not self.started:
             return None
         return (now - self.started) * (self.total - self.done) / self.done
@@ -151,7 +157,8 @@ class Jobs:
         folder = self.folder / job.name
         try:
             folder.mkdir(parents=True)
-            files = work(folder, device, advance)
+            with notices(job.notes):
+                files = work(folder, device, advance)
             job.files = [path.relative_to(folder).as_posix() for path in files]
             state = "done"
         except Cancelled:

@@ -11,6 +11,7 @@ from foundation.settings import CONFIG
 from music_diffusion.commands.runs import BASE
 
 OWN = "studio"  # the root of what the studio made
+UPLOADS = "uploads"  # the folder in it of what was sent, to start from
 SHOWN = (*AUDIO_SUFFIXES, ".png", ".html")  # what a browser may get
 DEPTH = 4  # folders below a root in which models are looked for
 MOST = 500  # folders that are listed
@@ -98,9 +99,10 @@ class Library:
         return [self.reference(path) for path in sorted(found, key=modified, reverse=True)]
 
     def audio_folders(self) -> list[str]:
-        """List references of the folders that hold audio files themselves."""
+        """List references of the folders that hold audio files themselves, but uploads."""
         found = [folder for root in self.roots.values() for folder in folders_in(root)]
-        return [self.reference(folder) for folder in found if audio_in(folder)]
+        sent = self.roots[OWN] / UPLOADS
+        return [self.reference(one) for one in found if one != sent and audio_in(one)]
 
 
 def folders_in(root: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 import sedd.samplers  # noqa: F401 (both are imported so that the samplers are known)
-from audio.files import AUDIO_SUFFIXES
+from audio.files import AUDIO_SUFFIXES, probe
 from foundation.audio_module import AudioModel
 from foundation.control import GUIDANCE, Control
 from foundation.errors import UserError
@@ -122,12 +122,25 @@ def work_of(request: ClipRequest, library: Library, models: Models) -> Work:
     source = library.model(request.model)
     files = {"prompt": request.prompt, "init": request.init}
     paths = {name: library.file(f, AUDIO_SUFFIXES) for name, f in files.items() if f}
+    if request.start is not None and request.stop is not None and "prompt" in paths:
+        check_part(request.start, request.stop, paths["prompt"])
 
     def work(folder: Path, device: torch.device, on_step: OnStep) -> list[Path]:
         with models.loaded(source, device) as model:
             return make(request, source, paths, model, folder, on_step)
 
     return work
+
+
+def check_part(start: float, stop: float, path: Path) -> None:
+    """Raise UserError for a part, in seconds, that isn't in a file."""
+    info = probe(path)
+    length = info.num_samples / info.sample_rate
+    if not 0 <= start < stop <= length:
+        raise UserError(
+            f"a part needs 0 <= start < end <= {length:.2f} s, the file's length, "
+            f"got {start} and {stop}"
+        )
 
 
 @torch.inference_mode()

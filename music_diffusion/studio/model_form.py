@@ -23,19 +23,24 @@ class ModelForm:
     seed: gr.Number
 
     @classmethod
-    def build(cls, studio: Studio, count: int, seconds: gr.Slider | None = None) -> "ModelForm":
-        """Add it to the page, with a slider of seconds in it where one is given."""
+    def build(
+        cls, studio: Studio, count: int, seconds: gr.Slider | None = None, clips: str = "Clips"
+    ) -> "ModelForm":
+        """Add it to the page, with a slider of seconds in it where one is given.
+
+        `clips` is what the page calls the clips that are made.
+        """
         names = studio.library.models()
         model = gr.Dropdown(names, value=names[0], label="Model", filterable=len(names) > 8)
         if seconds is not None:
             seconds.render()
-        clips = gr.Slider(1, 16, value=count, step=1, label="Clips")
+        number = gr.Slider(1, 16, value=count, step=1, label=clips)
         seed = gr.Number(-1, precision=0, label="Seed (-1 draws one)")
         facts = studio.facts(names[0])
         with gr.Accordion("Sampler", open=False):
             sampler = gr.Dropdown(list(facts.samplers), value=facts.sampler, label="Sampler")
             options = numbers(options_of(facts, facts.sampler))
-        form = cls(model, sampler, options, clips, seed)
+        form = cls(model, sampler, options, number, seed)
         form._follow(studio)
         return form
 

@@ -76,12 +76,14 @@ def connect(
         elif action == "vary":
             studio.vary(job, clip, user(request))
         elif action == "init":
-            return chosen(studio, clip), gr.update(open=True), gr.skip(), gr.update(selected="make")
+            shown = chosen(studio, clip), gr.update(open=True), gr.skip(), gr.skip()
+            return *shown, gr.update(selected="make")
         elif action == "continue":
-            return gr.skip(), gr.skip(), chosen(studio, clip), gr.update(selected="repair")
-        return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            shown = gr.skip(), gr.skip(), chosen(studio, clip), repair_tab.CONTINUE
+            return *shown, gr.update(selected="repair")
+        return [gr.skip()] * len(outputs)
 
-    outputs = [make.init, make.inits, repair.source, tabs]
+    outputs = [make.init, make.inits, repair.source, repair.what, tabs]
     jobs.act(act, None, outputs, show_progress="hidden", api_visibility="private")
 
 

@@ -11,6 +11,7 @@ from music_diffusion.studio.forms import errors_shown, job_list, reference, sour
 from music_diffusion.studio.model_form import ModelForm
 from music_diffusion.studio.studio import Studio
 
+NO_PART = "no part is chosen: drag over the waveform, or type where it starts and ends"
 REPAIR, CONTINUE = "Repair the chosen part", "Continue after its end"
 
 
@@ -21,16 +22,17 @@ class RepairTab:
     model: gr.Dropdown
     jobs: gr.HTML
     source: gr.HTML
+    what: gr.Radio
 
 
 def build(studio: Studio) -> RepairTab:
     """Add the tab to the page."""
-    source = source_of("Music file: drag over the waveform to choose the part", region=True)
+    source = source_of("Music file", region=True)
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             what = gr.Radio([REPAIR, CONTINUE], value=REPAIR, label="What to do")
             seconds = gr.Slider(1, 60, value=5, step=0.5, label="Seconds to add", visible=False)
-            form = ModelForm.build(studio, 3)
+            form = ModelForm.build(studio, 3, clips="Variants")
             told = ControlForm.build(studio, form.model)
             start = gr.Button("Make variants", variant="primary")
         with gr.Column(scale=2, min_width=300):
@@ -39,6 +41,7 @@ def build(studio: Studio) -> RepairTab:
         lambda what: gr.update(visible=what == CONTINUE), what, seconds,
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip
+    what.change(None, what, js=f"(what) => studio.partial(document, what === {REPAIR!r})")
 
     @errors_shown(studio)
     def submit(request: gr.Request, what, seconds, source, *values):
@@ -49,10 +52,12 @@ def build(studio: Studio) -> RepairTab:
         settings |= {"prompt": reference(source)}
         if what == CONTINUE:
             settings["seconds"] = seconds
+        elif source["start"] is None or source["stop"] is None:
+            raise UserError(NO_PART)
         else:
             settings |= {"start": source["start"], "stop": source["stop"]}
         studio.make(settings, user(request))
 
     inputs = [what, seconds, source, *told.inputs, *form.inputs]
     start.click(submit, inputs, api_visibility="private")
-    return RepairTab(form.model, jobs, source)
+    return RepairTab(form.model, jobs, source, what)

@@ -74,19 +74,27 @@ window.studio = (() => {
   const STATES = { waiting: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
   const KINDS = { make: "New", repair: "Repair", continue: "Continued", song: "Song" };
 
+  const NOUNS = { make: "clip", repair: "variant", continue: "variant", song: "song" };
+
+  // When a job was asked for, by which its clips are told from those of others.
+  function when(job) {
+    const asked = new Date(1000 * job.created), today = asked.toDateString() === new Date().toDateString();
+    return today ? asked.toLocaleTimeString() : asked.toLocaleString();
+  }
+
   function clipCell(job, clip, index, act) {
-    const label = (job.kind === "song" ? "song " : "clip ") + (index + 1);
+    const label = NOUNS[job.kind] + " " + (index + 1);
     const button = (text, action, title) => make("button", {
       type: "button", title, onclick: () => act({ action, job: job.name, clip: clip.reference }),
     }, text);
-    const [frame, audio] = player(clip, KINDS[job.kind] + ", " + job.summary + ", " + label);
+    const [frame, audio] = player(clip, KINDS[job.kind] + ", " + job.summary + ", " + when(job) + ", " + label);
     if (clip.part) frame.append(mark(clip));
     return make("article", { class: "cell" },
-      make("header", {}, make("h3", {}, label), make("span", {}, length(clip.seconds))),
+      make("header", {}, make("h3", {}, label), make("span", {}, when(job) + ", " + length(clip.seconds))),
       frame, clip.part && make("p", { class: "made" }, clip.part.text), audio,
       make("div", { class: "actions" },
         job.kind === "song" ? null : button("Vary", "vary", "More clips that resemble this one"),
-        button("Continue", "continue", "Open it in Repair, to continue or to repair it"),
+        button("Continue", "continue", "Open it in Repair, to add seconds after its end, or to repair it"),
         button("Use as init", "init", "New clips start from this one"),
         make("a", { href: clip.url, download: job.name + "_" + clip.name }, "Download")));
   }
@@ -110,7 +118,7 @@ window.studio = (() => {
     if (job.state === "running") {
       if (!job.total || !job.done) return "starting: the model is loaded";
       if (job.finishing) return "finishing: the sound is decoded and written";
-      return Math.floor(100 * job.done / job.total) + " %" + (job.left === null ? "" : ", about " + job.left + " s left");
+      return Math.floor(100 * job.done / job.total) + " %" + (job.left === null ? "" : ", about " + job.left + " s left, then decoding");
     }
     if (job.state === "failed") return "failed: " + job.error;
     return STATES[job.state] + (job.took ? " in " + job.took + " s" : "");
@@ -118,28 +126,35 @@ window.studio = (() => {
 
   function card(job, act) {
     const made = make("section", { class: "job", "data-job": job.name, "data-kind": job.kind, "aria-label": KINDS[job.kind] + " " + job.name });
-    const title = make("h2", {}, KINDS[job.kind], " ", make("span", {}, job.summary));
+    const title = make("h2", {}, KINDS[job.kind], " ", make("span", {}, when(job) + ", " + job.summary));
     const state = make("p", { class: "state", role: "status" });
     const bar = make("progress", { max: 1, "aria-label": "progress" });
     const buttons = make("div", { class: "actions" });
-    const clips = make("div", { class: "clips" });
+    const clips = make("div", { class: "clips" }), notes = make("div", {});
     const settings = make("details", {}, make("summary", {}, "Settings"), make("pre", { tabindex: 0 }, JSON.stringify(job.settings, null, 1)));
-    made.append(title, state, bar, buttons, clips, settings);
+    made.append(title, state, bar, buttons, notes, clips, settings);
     let before = "";
     made.update = (now) => {
       const text = progress(now);
       if (state.textContent !== text) state.textContent = text;
       bar.hidden = now.state !== "running";
       if (now.total && !now.finishing) bar.value = now.done / now.total; else bar.removeAttribute("value");
-      if (now.state === before) return;
+      if (now.state !== before) renew(now);
+      if (now.finishing) {
+        buttons.firstChild.disabled = true;
+        buttons.firstChild.textContent = "Ends in a moment";
+      }
+    };
+    function renew(now) {
       before = now.state;
       made.dataset.state = now.state;
       const over = !["waiting", "running"].includes(now.state);
       const action = over ? ["Again", "again"] : ["Cancel", "cancel"];
       buttons.replaceChildren(make("button", { type: "button", onclick: () => act({ action: action[1], job: now.name }) }, action[0]));
+      notes.replaceChildren(...now.notes.map((note) => make("p", { class: "note" }, note)));
       const given = now.original && now.clips.length ? [originalCell(now.original)] : [];
       clips.replaceChildren(...given, ...now.clips.map((clip, index) => clipCell(now, clip, index, act)));
-    };
+    }
     made.update(job);
     return made;
   }
@@ -283,12 +298,14 @@ window.studio = (() => {
   function source(element, props, trigger, watch, title, region) {
     const root = element.querySelector(".source");
     const note = make("p", { class: "state", role: "status" });
+    const say = (text, wrong = false) => { note.textContent = text; note.classList.toggle("wrong", wrong); };
     const shown = make("div", { class: "shown" });
     const file = make("input", { type: "file", accept: "audio/*,video/*", "aria-label": title + ": a file", onchange: () => send(file.files[0]) });
     const record = make("button", { type: "button", onclick: () => recording ? recording.stop() : listen() }, "Record");
     const clear = make("button", { type: "button", onclick: () => set(null) }, "Remove");
     root.setAttribute("role", "group");
     root.setAttribute("aria-label", title);
+    root.classList.toggle("parted", Boolean(region));
     root.append(make("h2", {}, title), make("div", { class: "actions" }, file, record, clear), note, shown);
     root.addEventListener("dragover", (event) => { event.preventDefault(); root.classList.add("over"); });
     root.addEventListener("dragleave", () => root.classList.remove("over"));
@@ -301,22 +318,23 @@ window.studio = (() => {
 
     async function send(blob, name = blob && blob.name) {
       if (!blob) return;
-      note.textContent = "sending " + name + " …";
+      say("sending " + name + " …");
       const answer = await fetch("studio/uploads?name=" + encodeURIComponent(name), { method: "POST", body: blob }).catch(() => null);
       const text = answer ? await answer.text() : "the connection broke off: the file may be too large";
-      note.textContent = answer && answer.ok ? "" : text;
-      if (answer && answer.ok) set(JSON.parse(text));
+      const taken = answer !== null && answer.ok;
+      set(taken ? JSON.parse(text) : null);  // a refused file leaves none: not the one before it
+      say(taken ? "" : text, !taken);
       file.value = "";
     }
 
     async function listen() {
-      if (!navigator.mediaDevices) { note.textContent = "a browser records only from this machine, or over HTTPS"; return; }
+      if (!navigator.mediaDevices) { say("a browser records only from this machine, or over HTTPS", true); return; }
       try {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), parts = [];
         recording = new MediaRecorder(stream);
         recording.ondataavailable = (event) => {
           parts.push(event.data);
-          if (recording && event.data.size) note.textContent = "recording, " + Math.round((performance.now() - began) / 1000) + " s";
+          if (recording && event.data.size) say("recording, " + Math.round((performance.now() - began) / 1000) + " s");
         };
         recording.onstop = () => {
           stream.getTracks().forEach((track) => track.stop());
@@ -328,14 +346,14 @@ window.studio = (() => {
         const began = performance.now();
         recording.start(500);
         record.textContent = "Stop";
-        note.textContent = "recording";
+        say("recording");
       } catch (error) {
-        note.textContent = "no microphone: " + error.message;
+        say("no microphone: " + error.message, true);
       }
     }
 
     function set(clip) {
-      props.value = clip && { clip, start: region ? round(clip.seconds / 3) : null, stop: region ? round(clip.seconds * 2 / 3) : null };
+      props.value = clip && { clip, start: null, stop: null };
       trigger("change");
       update();
     }
@@ -345,10 +363,11 @@ window.studio = (() => {
       clear.hidden = !key;
       if (key === current) return;
       current = key;
+      say("");
       shown.replaceChildren();
       if (!key) return;
       const [frame, audio] = player(value.clip, title);
-      const name = value.clip.name.replace(/^[0-9a-f]{8}_/, "");  // of an upload, with its number
+      const name = key.startsWith("studio/uploads/") ? value.clip.name.replace(/^[0-9a-f]{8}_/, "") : key.replace(/^studio\//, "");
       shown.append(make("p", { class: "made" }, name + ", " + length(value.clip.seconds)), frame, audio);
       if (region) shown.append(part(frame, audio, value.clip, props));
     }
@@ -357,9 +376,22 @@ window.studio = (() => {
     update();
   }
 
-  const round = (seconds) => Math.round(seconds * 1000) / 1000;
+  const round = (seconds) => Math.floor(seconds * 1000 + 1e-6) / 1000;  // never beyond the end
+  const NO_PART = "No part is chosen: drag over the waveform, or type where it starts and ends.";
 
-  // The part between two times: dragged on the waveform, moved by arrow keys, or typed.
+  function fault(start, stop, most) {
+    if (start === null || stop === null) return NO_PART;
+    return 0 <= start && start < stop && stop <= most ? ""
+      : "a part needs 0 <= start < end <= " + most.toFixed(2) + " s, the file's length, got " + start + " and " + stop;
+  }
+
+  // Hides what chooses a part where the file as a whole is continued.
+  function partial(element, on) {
+    element.querySelectorAll(".source.parted").forEach((one) => one.classList.toggle("whole", !on));
+  }
+
+  // The part between two times: dragged on the waveform, moved by arrow keys, or typed. There is none
+  // at first; what is typed stays as it is, and what is wrong with it is said.
   function part(frame, audio, clip, props) {
     const most = clip.seconds;
     const shade = make("div", { class: "chosen" });
@@ -369,9 +401,10 @@ window.studio = (() => {
     }));
     const inputs = ["start", "stop"].map((end) => make("input", {
       type: "number", min: 0, max: most, step: "any", "aria-label": end === "start" ? "From, in seconds" : "To, in seconds",
-      onchange: (event) => put(end, Number(event.target.value)),
+      oninput: (event) => choose({ [end]: event.target.value === "" ? null : Number(event.target.value) }),
     }));
     const hear = make("button", { type: "button", onclick: play }, "Hear the part");
+    const note = make("p", { class: "state", role: "status" });
     frame.append(shade, ...handles);
     frame.classList.add("regional");
     let drag = null;
@@ -381,7 +414,7 @@ window.studio = (() => {
       return Math.min(most, Math.max(0, (event.clientX - box.left) / box.width * most));
     };
     frame.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
+      if (event.button || frame.closest(".whole")) return;
       const end = event.target.classList.contains("start") ? "start" : event.target.classList.contains("stop") ? "stop" : null;
       drag = { end, from: at(event), moved: false };
       frame.setPointerCapture(event.pointerId);
@@ -412,19 +445,28 @@ window.studio = (() => {
     }
 
     function both(start, stop) {
-      props.value = { ...props.value, start: round(Math.min(most, Math.max(0, start))), stop: round(Math.min(most, Math.max(0, stop))) };
+      choose({ start: round(Math.min(most, Math.max(0, start))), stop: round(Math.min(most, Math.max(0, stop))) });
+    }
+
+    function choose(times) {
+      props.value = { ...props.value, ...times };
       show();
     }
 
     function show() {
-      const { start, stop } = props.value;
+      const { start, stop } = props.value, wrong = fault(start, stop, most);
+      note.textContent = wrong;
+      note.classList.toggle("wrong", wrong !== "" && wrong !== NO_PART);
+      [shade, ...handles].forEach((one) => { one.hidden = wrong !== ""; });
+      hear.disabled = wrong !== "";
       shade.style.left = 100 * start / most + "%";
       shade.style.width = 100 * (stop - start) / most + "%";
       [start, stop].forEach((time, i) => {
+        if (document.activeElement !== inputs[i]) inputs[i].value = time === null ? "" : wrong ? time : time.toFixed(2);
+        if (wrong) return;
         handles[i].style.left = 100 * time / most + "%";
         handles[i].setAttribute("aria-valuenow", time.toFixed(2));
         handles[i].setAttribute("aria-valuetext", time.toFixed(2) + " seconds");
-        if (document.activeElement !== inputs[i]) inputs[i].value = time.toFixed(2);
       });
     }
 
@@ -439,7 +481,8 @@ window.studio = (() => {
     }
 
     show();
-    return make("div", { class: "times" }, make("label", {}, "From ", inputs[0], " s"), make("label", {}, "to ", inputs[1], " s"), hear);
+    return make("div", { class: "region" },
+      make("div", { class: "times" }, make("label", {}, "From ", inputs[0], " s"), make("label", {}, "to ", inputs[1], " s"), hear), note);
   }
 
   // ---- blind listening tests ----
@@ -477,19 +520,29 @@ window.studio = (() => {
         const audio = make("audio", { controls: true, preload: "auto", src: clip.url, "aria-label": names[i] });
         audio.volume = clip.volume;
         audio.addEventListener("play", () => pauseOthers(audio));
+        audio.addEventListener("timeupdate", () => { if (audio.currentTime > 0) { unheard.delete(i); allow(); } });
         return make("div", { class: "cell" }, make("h3", {}, names[i]), audio);
       });
+      const unheard = new Set(state.clips.keys()), note = make("p", { role: "status" });
+      let sent = false;
+      function allow() {
+        buttons.forEach((button) => { button.disabled = sent || unheard.size > 0; });
+        note.textContent = unheard.size ? "Play " + [...unheard].map((i) => names[i]).join(" and ") + " to vote." : "";
+      }
       const choices = state.kind === "pairs"
         ? [["left", "Left is better"], ["none", "No difference"], ["right", "Right is better"]]
         : [["1", "1 bad"], ["2", "2 poor"], ["3", "3 fair"], ["4", "4 good"], ["5", "5 excellent"]];
       const buttons = choices.map(([value, text]) => make("button", { type: "button", onclick: async () => {
-        buttons.forEach((button) => { button.disabled = true; });
+        sent = true;
+        allow();
         show(await answer(current + "/" + state.number + "/" + value, { method: "POST" }));
       } }, text));
       root.replaceChildren(
         make("h2", { tabindex: -1 }, "Trial " + (state.number + 1) + " of " + state.of),
         make("div", { class: "clips" }, ...players),
-        make("div", { class: "actions" }, ...buttons));
+        state.cut === null ? "" : make("p", {}, "Both end after " + length(state.cut) + ", where the shorter one does."),
+        make("div", { class: "actions" }, ...buttons), note);
+      allow();
       if (state.number) root.querySelector("h2").focus();
     }
 
@@ -512,7 +565,7 @@ window.studio = (() => {
 
   // ---- the page of a run, and whether it has changed since ----
 
-  function run(element, props, watch) {
+  function run(element, props, watch, none) {
     const root = element.querySelector(".run"), note = make("p", { class: "state", role: "status" });
     const follow = make("input", { type: "checkbox" });
     const reload = make("button", { type: "button", onclick: () => open() }, "Reload");
@@ -546,12 +599,27 @@ window.studio = (() => {
       if (element.isConnected) setTimeout(check, 5000);
     }
 
-    note.textContent = "no run is chosen: runs are looked for in the folders that the studio was given";
-    const update = () => { if (props.value !== reference) { reference = props.value; seen = null; open(); } };
+    const update = () => {
+      if (props.value === reference && reference) return;
+      [reference, seen] = [props.value, null];
+      if (reference) { open(); return; }
+      place.replaceChildren();
+      note.textContent = none;
+    };
     watch("value", update);
     update();
     setTimeout(check, 5000);
   }
 
-  return { jobs, options, run, sections, source, trial };
+  // ---- numbers beyond a slider's ends, which gradio changes without a word ----
+
+  document.addEventListener("blur", ({ target }) => {
+    if (!target.matches?.("input[data-testid=number-input]") || !target.max) return;
+    const block = target.closest(".block"), given = Number(target.value);
+    block.querySelector(".beyond")?.remove();
+    const wrong = given > Number(target.max) ? target.max + " is the most that is possible here" : given < Number(target.min) ? target.min + " is the least that is possible here" : null;
+    if (wrong) block.append(make("p", { class: "beyond", role: "status" }, wrong + ", not " + given));
+  }, true);
+
+  return { jobs, options, partial, run, sections, source, trial };
 })();

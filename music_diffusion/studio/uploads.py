@@ -11,9 +11,8 @@ from torch import Tensor
 from audio.files import AUDIO_SUFFIXES, AudioError, Reader, write_pieces
 from foundation.checks import check_positive
 from foundation.errors import UserError
-from music_diffusion.studio.library import Library
+from music_diffusion.studio.library import UPLOADS, Library
 
-FOLDER = "uploads"  # in the studio's own folder
 PIECE = 2**20  # samples read at once
 MEGABYTE = 2**20
 
@@ -83,7 +82,7 @@ class Uploads:
 
     @property
     def folder(self) -> Path:
-        return next(iter(self.library.roots.values())) / FOLDER
+        return next(iter(self.library.roots.values())) / UPLOADS
 
 
 def pieces(reader: Reader) -> Iterator[Tensor]:

@@ -38,6 +38,9 @@ def fill(page, name, music):
     if name == "Repair":
         page.locator("input[type=file]:visible").set_input_files(music / "music" / "low" / "0.wav")
         page.locator(".view.regional:visible").wait_for()
+        page.get_by_label("From, in seconds").fill("0.5")
+        page.get_by_label("To, in seconds").fill("1.5")
+        page.locator(".handle:visible").first.wait_for()
     for button in page.locator("button.label-wrap:visible").all():
         if "open" not in (button.get_attribute("class") or "").split():
             button.click()

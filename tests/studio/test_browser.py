@@ -1,6 +1,8 @@
 """The studio in Chromium: make, cancel, repair by dragging, song, votes; skipped without it."""
 
 import csv
+import logging
+import shutil
 import threading
 
 from tests.studio.conftest import WAIT, write_config
@@ -55,6 +57,7 @@ def test_make_then_vary_and_start_from_a_clip(page):
     few_steps(page, 2)
     card = done(start(page, page.get_by_role("button", name="Make", exact=True)))
     assert card.locator("audio").count() == 1
+    assert ":" in card.locator("header span").inner_text()  # the time by which it is told apart
     plays(card.locator("audio").first)
     assert "2 s" in card.locator("h2").inner_text()
     card.get_by_role("button", name="Use as init").click()
@@ -92,6 +95,7 @@ def test_a_job_whose_steps_are_done_is_finishing_until_its_files_are_there(page,
     try:
         card.get_by_text("finishing: the sound is decoded and written").wait_for()
         assert card.locator("progress").get_attribute("value") is None  # it moves, without an end
+        assert card.get_by_role("button", name="Ends in a moment").is_disabled()
     finally:
         written.set()
     done(card)
@@ -101,6 +105,10 @@ def test_repair_a_part_that_is_dragged(page, music, served):
     open_tab(page, "Repair")
     page.locator("input[type=file]:visible").set_input_files(music / "music" / "low" / "0.wav")
     view = page.locator(".view.regional:visible")
+    view.wait_for()
+    assert not page.locator(".chosen:visible, .handle:visible").count()  # nothing is at first
+    page.get_by_role("button", name="Make variants").click()
+    page.get_by_text("no part is chosen: drag").wait_for()
     across = view.bounding_box()["width"]
     view.hover(position={"x": 0.25 * across, "y": 20})  # these wait until it doesn't move
     page.mouse.down()
@@ -112,11 +120,11 @@ def test_repair_a_part_that_is_dragged(page, music, served):
     near(end, 1.0)
     page.get_by_role("slider", name="End of the part").press("ArrowRight")
     near(end, 1.1)
-    page.get_by_label("number input for Clips").locator("visible=true").fill("2")
+    page.get_by_label("number input for Variants").locator("visible=true").fill("2")
     few_steps(page, 2)
     card = done(start(page, page.get_by_role("button", name="Make variants")))
     assert [text.strip() for text in card.locator("h3").all_inner_texts()] == [
-        "original", "clip 1", "clip 2",
+        "original", "variant 1", "variant 2",
     ]  # fmt: skip
     card.locator(".part").first.wait_for()
     assert card.locator(".made").count() == 2
@@ -127,6 +135,52 @@ def test_repair_a_part_that_is_dragged(page, music, served):
     assert download.value.path().stat().st_size > 10_000
 
 
+def test_a_part_outside_the_file_stays_as_it_is_typed_and_is_refused(page, music, served):
+    before = len(served.studio.jobs.jobs)
+    open_tab(page, "Repair")
+    page.locator("input[type=file]:visible").set_input_files(music / "music" / "low" / "0.wav")
+    start_of, end = page.get_by_label("From, in seconds"), page.get_by_label("To, in seconds")
+    for first, last in (("12", "15"), ("-3", "1"), ("1.5", "0.5")):
+        start_of.fill(first)
+        end.fill(last)
+        page.locator(".region .wrong").get_by_text(
+            f"a part needs 0 <= start < end <= 2.00 s, the file's length, got {first} and {last}"
+        ).wait_for()
+        assert (start_of.input_value(), end.input_value()) == (first, last)
+        assert not page.locator(".chosen:visible").count()
+    page.get_by_role("button", name="Make variants").click()
+    page.locator(".toast-body").get_by_text("a part needs").wait_for()
+    assert len(served.studio.jobs.jobs) == before
+
+
+def test_seconds_beyond_a_slider_are_told(page):
+    field = page.get_by_label("number input for Seconds").first
+    field.fill("9999")
+    field.press("Tab")
+    page.get_by_text("60 is the most that is possible here, not 9999").wait_for()
+    field.fill("5")
+    field.press("Tab")
+    page.locator(".beyond").wait_for(state="detached")
+
+
+def test_continue_opens_repair_to_continue_and_says_what_the_job_notes(page, music, served):
+    def work(folder, device, on_step):
+        shutil.copy(music / "music" / "low" / "0.wav", folder)
+        logging.getLogger("audio.fit_in").warning("the codec is mono")
+        return [folder / "0.wav"]
+
+    name = served.studio.jobs.submit("make", {"model": "base"}, work).name
+    card = done(page.locator(f".job[data-job='{name}']:visible"))
+    card.locator(".note", has_text="the codec is mono").wait_for()
+    card.get_by_role("button", name="Continue").click()
+    page.locator(".view.regional:visible").wait_for()
+    page.get_by_role("radio", name="Continue after its end", checked=True).wait_for()
+    page.get_by_label("number input for Seconds to add").wait_for()
+    page.locator(".region").wait_for(state="hidden")
+    page.get_by_role("radio", name="Repair the chosen part").check()
+    page.get_by_label("From, in seconds").wait_for()
+
+
 def test_record(page):
     open_tab(page, "Repair")
     page.get_by_role("button", name="Record").locator("visible=true").click()
@@ -135,12 +189,15 @@ def test_record(page):
     page.locator(".view.regional:visible").wait_for()
 
 
-def test_what_is_no_music_gets_a_line(page, tmp_path):
+def test_what_is_no_music_gets_a_line(page, music, tmp_path):
     open_tab(page, "Repair")
+    page.locator("input[type=file]:visible").set_input_files(music / "music" / "low" / "0.wav")
+    page.locator(".view.regional:visible").wait_for()
     (tmp_path / "bad.wav").write_bytes(b"<script>alert(1)</script>" * 100)
     page.locator("input[type=file]:visible").set_input_files(tmp_path / "bad.wav")
-    line = page.locator(".source:visible .state", has_text="bad.wav")
+    line = page.locator(".source:visible .state.wrong", has_text="bad.wav")
     line.wait_for()
+    assert not page.locator(".view.regional:visible").count()  # the file before is gone
     assert str(tmp_path) not in line.inner_text()
 
 
@@ -200,7 +257,12 @@ def test_a_blind_test_by_keyboard(page, served):
         shown = page.locator(".trial").inner_html()
         assert "low" not in shown and "high" not in shown and "studio/files" not in shown
         assert page.locator(".trial audio").count() == 2
-        page.get_by_role("button", name="Left is better").press("Enter")
+        better = page.get_by_role("button", name="Left is better")
+        for side, audio in (("Left and Right", "Left"), ("Right", "Right")):
+            assert better.is_disabled()
+            page.get_by_text(f"Play {side} to vote.").wait_for()
+            plays(page.get_by_label(audio, exact=True))
+        better.press("Enter")
     page.get_by_text("interval of 95 %").wait_for()
     with page.expect_download() as download:
         page.get_by_role("link", name="The votes as CSV").click()
@@ -218,12 +280,27 @@ def test_the_page_of_a_run(page):
     assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
 
 
-def test_the_report_of_a_folder(page):
+def test_the_report_of_a_folder_or_why_there_is_none(page, music):
+    (music / "music" / "bad").mkdir()
+    (music / "music" / "bad" / "0.wav").write_bytes(b"no sound")
+    page.reload()
     open_tab(page, "Data")
     choose(page, "Folder of music", "music/low")
     page.get_by_role("button", name="Report", exact=True).click()
     report = page.get_by_label("Report").locator("visible=true").and_(page.locator("textarea"))
-    page.wait_for_function("(area) => area.value.includes('2 tracks')", arg=report.element_handle())
+    says(report, "2 tracks")
+    assert report.evaluate("(area) => area.scrollWidth <= area.clientWidth")  # lines are wrapped
+    choose(page, "Folder of music", "music/bad")
+    page.wait_for_function("(area) => area.value === ''", arg=report.element_handle())
+    page.get_by_role("button", name="Report", exact=True).click()
+    says(report, "No report: none of the 1 files in music/bad can be read")
+
+
+def says(area, text):
+    """Wait until a field of text holds a text."""
+    area.page.wait_for_function(
+        "([area, text]) => area.value.includes(text)", arg=[area.element_handle(), text]
+    )
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen_and_all_tabs_are_there(page):

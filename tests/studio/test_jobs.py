@@ -1,5 +1,6 @@
 """Jobs: their order, progress, cancelling, failures, and what a later studio finds of them."""
 
+import logging
 import threading
 import time
 
@@ -25,6 +26,20 @@ def writes(folder, device, on_step):
         on_step(done + 1, 3)
     (folder / "a.wav").write_bytes(b"sound")
     return [folder / "a.wav"]
+
+
+def test_what_is_said_of_a_jobs_sound_is_kept_with_it_alone(tmp_path, jobs):
+    says = logging.getLogger("audio.fit_in")
+
+    def work(folder, device, on_step):
+        for _ in range(2):
+            says.warning("the codec is mono")
+        return []
+
+    job = wait(jobs.submit("repair", {}, work))
+    says.warning("of something else")
+    assert job.notes == ["the codec is mono"]
+    assert not wait(jobs.submit("make", {}, writes)).notes
 
 
 class Gate:

@@ -52,6 +52,14 @@ def test_what_lies_in_a_folder_is_found_and_named_without_its_path(library, tmp_
     assert text == "runs/a/x.wav is cut; see thing.py"
 
 
+def test_what_was_sent_is_no_folder_to_compare(library, tmp_path):
+    own = library.roots["studio"]
+    for name in ("uploads", "job"):
+        (own / name).mkdir(parents=True)
+        (own / name / "0.wav").write_bytes(b"")
+    assert library.audio_folders() == ["studio/job", "runs/a"]
+
+
 @pytest.mark.parametrize("name", ["runs/a/clip.wav", "../x.ckpt", "runs/a", "/tmp", "last"])
 def test_only_models_of_the_list_are_loaded(library, name):
     with pytest.raises(UserError):

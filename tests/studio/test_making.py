@@ -10,7 +10,8 @@ from foundation.audio_module import AudioModel
 from foundation.conditions import Conditions
 from foundation.errors import UserError
 from jbdiff.samplers import DDIM, DPM, LatentSampler
-from music_diffusion.studio.making import ClipRequest, as_json, make, sampler_of, varied
+from music_diffusion.studio.library import Library
+from music_diffusion.studio.making import ClipRequest, as_json, make, sampler_of, varied, work_of
 from music_diffusion.studio.models import Models, facts_of, guidance_of
 from tests.music_diffusion.toy import Scaled, Tone
 
@@ -69,6 +70,17 @@ def test_a_repair_leaves_the_rest(tmp_path):
     assert asked.kind == "repair"
     assert (made[:, 160:400] == 0).all()
     torch.testing.assert_close(made[:, :160], sound[:, :160], atol=1e-3, rtol=0)
+
+
+def test_a_part_outside_its_file_starts_no_job(tmp_path):
+    write(tmp_path / "p.wav", torch.zeros(1, 80000), 8000)
+    library = Library.of(tmp_path / "own", [tmp_path])
+    reference = f"{tmp_path.name}/p.wav"
+    for start, stop in ((12.0, 15.0), (-3.0, 1.0), (8.0, 2.0)):
+        asked = ClipRequest("base", prompt=reference, start=start, stop=stop)
+        with pytest.raises(UserError, match=rf"end <= 10.00 s, .* got {start} and {stop}"):
+            work_of(asked, library, Models())
+    work_of(ClipRequest("base", prompt=reference, start=8.0, stop=10.0), library, Models())
 
 
 def test_a_model_is_told_what_it_knows_and_refuses_the_rest(tmp_path):

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from audio.files import write
+from audio.files import probe, write
 from foundation.errors import UserError
 from music_diffusion.studio.library import Library
 from music_diffusion.studio.listening import Listening, volumes
@@ -106,6 +106,23 @@ def test_a_spreadsheet_runs_nothing():
     assert harmless("runs/a") == "runs/a"
 
 
+def test_clips_of_different_lengths_end_together_and_neither_is_told_by_its_kind(tmp_path):
+    for name, seconds in (("a", 0.3), ("b", 0.1)):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        write(tmp_path / "runs" / name / "0.wav", torch.full((1, int(8000 * seconds)), 0.1), 8000)
+    library = Library.of(tmp_path, [tmp_path / "runs"])
+    listening = Listening(library, None)  # type: ignore[arg-type]
+    name = listening.plan("pairs", ("runs/a", "runs/b"), (None, None), 2, "")
+    assert listening.state(name)["cut"] == pytest.approx(0.1)
+    heard = [listening.clip(name, 0, side) for side in (0, 1)]
+    assert [probe(path).num_samples for path in heard] == [800, 800]
+    assert len({path.parent for path in heard}) == 1
+    listening.tests.vote(name, 0, "left")
+    listening.clip(name, 1, 0)
+    assert not heard[0].exists()  # nothing piles up
+    assert not [one for one in library.audio_folders() if "votes" in one]
+
+
 def test_what_is_heard_is_as_loud_and_shows_no_name(tmp_path):
     for name, loud in (("a", 0.1), ("b", 0.4)):
         (tmp_path / "runs" / name).mkdir(parents=True)
@@ -114,6 +131,7 @@ def test_what_is_heard_is_as_loud_and_shows_no_name(tmp_path):
     listening = Listening(library, None)  # type: ignore[arg-type]
     name = listening.plan("pairs", ("runs/a", "runs/b"), (None, None), 2, "")
     state = listening.state(name)
+    assert state["cut"] is None
     assert sorted(clip["volume"] for clip in state["clips"]) == [0.25, 1.0]
     assert "runs" not in str(state) and "0.wav" not in str(state)
     assert listening.clip(name, 0, 1).name == "0.wav"
