@@ -29,7 +29,8 @@ def nothing(studio: Studio) -> str:
     """Say where runs are looked for, and what makes one."""
     folders = " and ".join(name for name in studio.library.roots if name != OWN)
     text = (
-        f"Nothing trained yet: runs are looked for in {folders or 'no folder'}. The tab Data says "
-        f"how to train on a folder of music; `{program()} fit` does, and writes to runs."
+        f"Nothing trained yet: runs are looked for in {folders or 'no folder'}. "
+        f"`{program()} fit` trains one into runs/NAME; the tab Data gives the whole command for a "
+        "folder of music."
     )
     return without_paths(text, studio.library)
