@@ -60,6 +60,14 @@ def test_what_was_sent_is_no_folder_to_compare(library, tmp_path):
     assert library.audio_folders() == ["studio/job", "runs/a"]
 
 
+def test_without_a_run_it_is_said_where_runs_are_looked_for_and_what_trains_one(tmp_path):
+    tab = pytest.importorskip("music_diffusion.studio.runs_tab", reason="gradio isn't installed")
+    (tmp_path / "runs").mkdir()
+    text = tab.nothing(Studio.of(tmp_path / "own", [tmp_path / "runs"], []))
+    assert text.startswith("Nothing trained yet: runs are looked for in runs.") and " fit" in text
+    assert str(tmp_path) not in text
+
+
 @pytest.mark.parametrize("name", ["runs/a/clip.wav", "../x.ckpt", "runs/a", "/tmp", "last"])
 def test_only_models_of_the_list_are_loaded(library, name):
     with pytest.raises(UserError):
